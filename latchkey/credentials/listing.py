@@ -31,7 +31,8 @@ class Selection:
     """A selection of credentials; None is no condition.
 
     ``search`` is part of a name or of a key, ignoring case. A ``concern`` selects only active ones.
-    ``account_id`` is the account that they belong to.
+    ``account_id`` is the account that they belong to, and ``limits_of`` the number of a credential
+    whose limits they share, which is not one of them.
     """
 
     search: str | None = None
@@ -39,6 +40,7 @@ class Selection:
     status: Status | None = None
     concern: Concern | None = None
     account_id: str | None = None
+    limits_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,17 @@ class Found:
     page: list[Credential]
     total: int
     is_more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedKeys:
+    """The credentials that limits refused: how many, and the most often refused ones.
+
+    ``first`` has each credential with its refusals.
+    """
+
+    total: int
+    first: tuple[tuple[Credential, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ REFUSAL_REASONS = (
     *("disabled", "not_yet_valid", "address", "endpoint", "observed"),
     *("rate_limited", "quota_exceeded"),
 )
+LIMIT_REASONS = ("rate_limited", "quota_exceeded")
+"""The refusals by limits, which are also counted by hour."""
 COUNTED = ("uses", *REFUSAL_REASONS)
 """The counted fields of a Tally: numbers of requests."""
 SIGHTINGS_KEPT = 4
@@ -327,22 +329,24 @@ class Tally:
 class UsageRecord:
     """The persisted use of a credential, and the part of one segment's tally that it includes.
 
-    ``hours`` maps the beginning of an hour to the uses in it, ``refusals`` a reason to how many;
-    ``sightings`` are the last addresses, newest first.
+    ``hours`` maps the beginning of an hour to the uses in it, ``refusals`` a reason to how many,
+    and ``limited`` the beginning of an hour to the refusals by limits in it; ``sightings`` are the
+    last addresses, newest first.
     """
 
     hours: dict[datetime, int]
     refusals: dict[str, int]
     watermark: Tally
     sightings: tuple[Sighting, ...] = ()
+    limited: dict[datetime, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountUsageRecord:
     """The persisted use of an account's credentials in one mode, summed.
 
-    ``hours`` and ``refusals`` are as in UsageRecord. ``credential_ids`` are the numbers of the
-    credentials, and ``watermarks`` one segment's watermarks of those that have one.
+    ``hours``, ``refusals`` and ``limited`` are as in UsageRecord. ``credential_ids`` are the
+    numbers of the credentials, and ``watermarks`` one segment's watermarks of those that have one.
     """
 
     hours: dict[datetime, int]
@@ -351,6 +355,7 @@ class AccountUsageRecord:
     watermarks: dict[int, Tally]
     last_used_at: datetime | None
     first_used_at: datetime | None
+    limited: dict[datetime, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +363,8 @@ class Usage:
     """The use of a credential up to the last request.
 
     ``hours`` maps the beginning of an hour to the uses in it, without empty hours; ``refusals``
-    maps each reason to the refusals despite a correct secret. ``sightings`` are the SIGHTINGS_KEPT
+    maps each reason to the refusals despite a correct secret. ``limited`` maps the beginning of an
+    hour to the refusals by limits in it. ``sightings`` are the SIGHTINGS_KEPT
     addresses it was last used from, newest first; several within a second count as one.
     """
 
@@ -367,6 +373,7 @@ class Usage:
     refusals: dict[str, int]
     first_used_at: datetime | None = None
     sightings: tuple[Sighting, ...] = ()
+    limited: dict[datetime, int] = field(default_factory=dict)
 
     @property
     def uses(self) -> int:

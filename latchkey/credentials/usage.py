@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from latchkey.credentials.models import (
+    LIMIT_REASONS,
     REFUSAL_REASONS,
     SIGHTINGS_KEPT,
     Credential,
@@ -19,7 +20,7 @@ from latchkey.credentials.models import (
     Tally,
     Usage,
 )
-from latchkey.credentials.times import from_milliseconds
+from latchkey.credentials.times import from_milliseconds, utc_now
 from latchkey.store.protocols import UsageStore
 
 
@@ -53,14 +54,15 @@ class UsageReader:
         # Read after the watermark, so it is never behind it.
         tally = self._tallies.tally(credential.id)
         hours = dict(record.hours)
-        refusals = _all_reasons(record.refusals)
-        _add_unwritten(hours, refusals, tally, record.watermark)
+        refusals, limited = _all_reasons(record.refusals), dict(record.limited)
+        _add_unwritten(hours, refusals, limited, tally, record.watermark)
         return Usage(
             dict(sorted(hours.items())),
             _latest(credential.last_used_at, tally),
             refusals,
             _earliest(credential.first_used_at, tally),
             _merged(record.sightings, self._tallies.sightings(tally)),
+            limited,
         )
 
     def usage_of_account(self, account_id: str, mode: Mode) -> Usage:
@@ -70,15 +72,15 @@ class UsageReader:
         """
         record = self._records.account_record(account_id, mode, self._tallies.segment)
         hours = dict(record.hours)
-        refusals = _all_reasons(record.refusals)
+        refusals, limited = _all_reasons(record.refusals), dict(record.limited)
         last, first = record.last_used_at, record.first_used_at
         # Read after the watermarks, so that no tally is behind its own.
         for tally in self._tallies.counted(record.credential_ids):
             number = tally.credential_id
             watermark = record.watermarks.get(number) or Tally(number)
-            _add_unwritten(hours, refusals, tally, watermark)
+            _add_unwritten(hours, refusals, limited, tally, watermark)
             last, first = _latest(last, tally), _earliest(first, tally)
-        return Usage(dict(sorted(hours.items())), last, refusals, first)
+        return Usage(dict(sorted(hours.items())), last, refusals, first, limited=limited)
 
     def last_used_at(self, credential: Credential) -> datetime | None:
         """When a credential was last used, None for never; reads no database."""
@@ -90,15 +92,25 @@ def _all_reasons(written: dict[str, int]) -> dict[str, int]:
 
 
 def _add_unwritten(
-    hours: dict[datetime, int], refusals: dict[str, int], tally: Tally, watermark: Tally
+    hours: dict[datetime, int],
+    refusals: dict[str, int],
+    limited: dict[datetime, int],
+    tally: Tally,
+    watermark: Tally,
 ) -> None:
     """Add what a tally has beyond its watermark to the written counts."""
     unwritten = tally.uses - watermark.uses
     if unwritten > 0 and tally.last_used:
         hour = from_milliseconds(tally.last_used).replace(minute=0, second=0, microsecond=0)
         hours[hour] = hours.get(hour, 0) + unwritten
+    by_limits = 0
     for reason in REFUSAL_REASONS:
-        refusals[reason] += max(0, getattr(tally, reason) - getattr(watermark, reason))
+        gain = max(0, getattr(tally, reason) - getattr(watermark, reason))
+        refusals[reason] += gain
+        by_limits += gain if reason in LIMIT_REASONS else 0
+    if by_limits:
+        this_hour = utc_now().replace(minute=0, second=0, microsecond=0)
+        limited[this_hour] = limited.get(this_hour, 0) + by_limits
 
 
 def _latest(written: datetime | None, tally: Tally) -> datetime | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -40,6 +41,7 @@ from latchkey.credentials.listing import (
     Census,
     Concern,
     Found,
+    LimitedKeys,
     Order,
     Selection,
 )
@@ -49,7 +51,8 @@ from latchkey.store.batches import newest_first
 from latchkey.store.connections import Connections, SqlDialect
 from latchkey.store.finding import CREDENTIALS
 from latchkey.store.rows import joined_credential_of
-from latchkey.store.tables import credential
+from latchkey.store.tables import credential, limit_refusal
+from latchkey.store.usage_queries import sum_of
 
 _PART_OF_KEY = re.compile("[0-9A-Za-z_]+")
 _MANY = 100_000
@@ -155,6 +158,27 @@ class SqlListing:
             {concern: sums[concern] for concern in CONCERNS},
         )
 
+    def limited(self, since: datetime, most: int) -> LimitedKeys:
+        """The credentials that limits refused in the hours from ``since`` on; see the protocol."""
+        sums = (
+            select(
+                limit_refusal.c.credential_id, sum_of(limit_refusal.c.refusals).label("refusals")
+            )
+            .where(limit_refusal.c.hour >= to_milliseconds(since))
+            .group_by(limit_refusal.c.credential_id)
+            .cte("limited")
+        )
+        total = select(func.count()).select_from(sums).scalar_subquery()
+        query = select(sums, total.label("total"))
+        query = query.order_by(sums.c.refusals.desc(), sums.c.credential_id).limit(most)
+        with self._connections.reading() as connection:
+            rows = connection.execute(query).all()
+            refusals = {row.credential_id: row.refusals for row in rows}
+            some = CREDENTIALS.where(self._dialect.one_of(credential.c.id, list(refusals)))
+            found = {row.id: joined_credential_of(row) for row in connection.execute(some)}
+        first = tuple((found[number], count) for number, count in refusals.items())
+        return LimitedKeys(rows[0].total if rows else 0, first)
+
     def _by_creation(
         self, selection: Selection, as_of: AsOf, order: Order, before: int | None = None
     ) -> CompoundSelect[int] | Select[int]:
@@ -218,6 +242,8 @@ def _conditions(
     if selection.mode is not None:
         mode: ColumnElement[str] = credential.c.mode
         conditions.append((mode if indexed else mode + "") == selection.mode)
+    if selection.limits_of is not None:
+        conditions.append(credential.c.limits_of == selection.limits_of)
     if selection.status is not None:
         conditions.append(_has_status(selection.status, as_of))
     if selection.concern is not None:

@@ -154,6 +154,17 @@ usage = Table(
     sqlite_with_rowid=False,
 )
 
+# The refusals of a credential by limits, by hour.
+limit_refusal = Table(
+    "limit_refusal",
+    metadata,
+    Column("credential_id", _ID, primary_key=True),
+    Column("hour", BigInteger, primary_key=True),
+    Column("refusals", BigInteger, nullable=False),
+    Index("ix_limit_refusal_hour", "hour"),
+    sqlite_with_rowid=False,
+)
+
 # The refusals of a credential despite a correct secret, by reason.
 refusal = Table(
     "refusal",

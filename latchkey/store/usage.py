@@ -13,26 +13,21 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     Select,
-    String,
-    and_,
     bindparam,
     case,
-    cast,
     delete,
     func,
-    literal,
     or_,
     select,
-    union_all,
     update,
 )
 
 from latchkey.credentials.models import (
     COUNTED,
+    LIMIT_REASONS,
     SIGHTINGS_KEPT,
     AccountUsageRecord,
     Mode,
@@ -42,7 +37,16 @@ from latchkey.credentials.models import (
 )
 from latchkey.credentials.times import from_milliseconds, from_milliseconds_or_none, to_milliseconds
 from latchkey.store.connections import Connections
-from latchkey.store.tables import account, credential, refusal, sighting, usage, usage_watermark
+from latchkey.store.tables import (
+    account,
+    credential,
+    limit_refusal,
+    refusal,
+    sighting,
+    usage,
+    usage_watermark,
+)
+from latchkey.store.usage_queries import sum_of, use_of_account, use_of_credential
 
 _HOUR = 3_600_000
 _DAY = 24 * _HOUR
@@ -91,6 +95,11 @@ class SqlUsageStore:
             ["credential_id", "reason"],
             lambda new: {"refusals": refusal.c.refusals + new["refusals"]},
         )
+        self._add_limited = upsert(
+            limit_refusal,
+            ["credential_id", "hour"],
+            lambda new: {"refusals": limit_refusal.c.refusals + new["refusals"]},
+        )
         self._see = upsert(
             sighting,
             ["credential_id", "address"],
@@ -123,9 +132,11 @@ class SqlUsageStore:
         """Merge the hours of each day that begins before ``before``, a midnight in UTC.
 
         A day's uses then count for its first hour. Returns the number of merged rows of other
-        hours.
+        hours. Refusals by limits before ``before`` are deleted from the hours.
         """
         end = to_milliseconds(before)
+        with self._connections.writing(upkeep=True) as connection:
+            connection.execute(delete(limit_refusal).where(limit_refusal.c.hour < end))
         folded = 0
         while True:
             with self._connections.reading() as connection:
@@ -163,14 +174,17 @@ class SqlUsageStore:
         All from one state of the database: a tally less the watermark is not persisted yet.
         """
         written: dict[datetime, int] = {}
+        limited: dict[datetime, int] = {}
         refused: dict[str, int] = {}
         marks: dict[str, Any] = {}
         seen: list[Sighting] = []
         # One statement sees one state of the database, so the parts are consistent.
         with self._connections.reading() as connection:
-            for row in connection.execute(_record(credential_id, segment)):
+            for row in connection.execute(use_of_credential(credential_id, segment)):
                 if row.kind == "hour":
                     written[from_milliseconds(row.hour)] = row.number
+                elif row.kind == "limited":
+                    limited[from_milliseconds(row.hour)] = row.number
                 elif row.kind == "sighting":
                     seen.append(Sighting(row.name, from_milliseconds(row.number)))
                 elif row.kind == "refusal":
@@ -182,11 +196,13 @@ class SqlUsageStore:
             refused,
             replace(Tally(credential_id), **marks),
             tuple(sorted(seen, key=lambda one: one.at, reverse=True)),
+            dict(sorted(limited.items())),
         )
 
     def account_record(self, account_id: str, mode: Mode, segment: str) -> AccountUsageRecord:
         """The persisted use of an account's credentials, and the segment's watermarks for them."""
         written: dict[datetime, int] = {}
+        limited: dict[datetime, int] = {}
         refused: dict[str, int] = {}
         marks: dict[int, Tally] = {}
         last: int | None = None
@@ -197,9 +213,11 @@ class SqlUsageStore:
         with self._connections.reading() as connection:
             ids = list(connection.execute(own.order_by(credential.c.id)).scalars())
             # One statement, as above.
-            for row in connection.execute(_account_record(account_id, mode, segment)):
+            for row in connection.execute(use_of_account(account_id, mode, segment)):
                 if row.kind == "hour":
                     written[from_milliseconds(row.number)] = row.amount
+                elif row.kind == "limited":
+                    limited[from_milliseconds(row.number)] = row.amount
                 elif row.kind == "refusal":
                     refused[row.name] = row.amount
                 elif row.kind == "times":
@@ -214,6 +232,7 @@ class SqlUsageStore:
             marks,
             from_milliseconds_or_none(last),
             from_milliseconds_or_none(first),
+            dict(sorted(limited.items())),
         )
 
     def forget_segment(self, segment: str) -> None:
@@ -258,6 +277,8 @@ class SqlUsageStore:
         # A request that was in flight when an account was erased may have recorded an address.
         erased = set(connection.execute(ids.where(_OF_ERASED)).scalars())
         uses, refusals, watermarks, last_uses, seen, seen_of = [], [], [], [], [], []
+        limited = []
+        this_hour = to_milliseconds(now) // _HOUR * _HOUR
         for tally in tallies:
             mark = marks.get(tally.credential_id)
             gain = _gain(tally, mark)
@@ -276,6 +297,8 @@ class SqlUsageStore:
                     last_uses.append({**of, "moment": last_used, "first": first_used})
                 else:
                     refusals.append({**of, "reason": name, "refusals": amount})
+            if by_limits := sum(gain.get(reason, 0) for reason in LIMIT_REASONS):
+                limited.append({**of, "hour": this_hour, "refusals": by_limits})
             if tally.sightings and gain and tally.credential_id not in erased:
                 seen_of.append({"of": tally.credential_id})
                 for one in tally.sightings:
@@ -288,6 +311,7 @@ class SqlUsageStore:
             (self._add_uses, uses),
             (_set_last_use, last_uses),
             (self._add_refusals, refusals),
+            (self._add_limited, limited),
             (self._see, seen),
             (_forget_older_sightings, seen_of),
             (self._set_watermark, watermarks),
@@ -311,82 +335,12 @@ def _days(old: Sequence[ColumnElement[bool]]) -> Select[Any]:
     ).where(*old)
     by_day = days.subquery("days")
     return select(
-        by_day.c.credential_id, by_day.c.hour, _sum(by_day.c.uses).label("uses")
+        by_day.c.credential_id, by_day.c.hour, sum_of(by_day.c.uses).label("uses")
     ).group_by(by_day.c.credential_id, by_day.c.hour)
 
 
 def _uses_on_top(new: Mapping[str, Any]) -> Mapping[str, ColumnElement[Any]]:
     return {"uses": usage.c.uses + new["uses"]}
-
-
-def _sum(amounts: ColumnElement[int]) -> ColumnElement[int]:
-    """A sum as a whole number; PostgreSQL's own type for it is a decimal."""
-    return cast(func.sum(amounts), BigInteger)
-
-
-def _record(credential_id: int, segment: str) -> Any:
-    hours = select(
-        literal("hour").label("kind"),
-        usage.c.hour.label("hour"),
-        cast(None, String).label("name"),
-        usage.c.uses.label("number"),
-    ).where(usage.c.credential_id == credential_id)
-    refusals = select(
-        literal("refusal"), cast(None, BigInteger), refusal.c.reason, refusal.c.refusals
-    ).where(refusal.c.credential_id == credential_id)
-    seen = select(
-        literal("sighting"), cast(None, BigInteger), sighting.c.address, sighting.c.at
-    ).where(sighting.c.credential_id == credential_id)
-    marks: list[Select[Any]] = [
-        select(
-            literal("watermark"), cast(None, BigInteger), literal(name), usage_watermark.c[name]
-        ).where(
-            usage_watermark.c.segment == segment,
-            usage_watermark.c.credential_id == credential_id,
-        )
-        for name in COUNTED
-    ]
-    return union_all(hours, refusals, seen, *marks)
-
-
-def _account_record(account_id: str, mode: Mode, segment: str) -> Any:
-    own = (credential.c.account_id == account_id, credential.c.mode == mode)
-    counts = [cast(None, BigInteger)] * len(COUNTED)
-    hours = (
-        select(
-            literal("hour").label("kind"),
-            cast(None, String).label("name"),
-            usage.c.hour.label("number"),
-            _sum(usage.c.uses).label("amount"),
-            *(count.label(name) for count, name in zip(counts, COUNTED, strict=True)),
-        )
-        .join(credential, credential.c.id == usage.c.credential_id)
-        .where(*own)
-        .group_by(usage.c.hour)
-    )
-    refusals = (
-        select(
-            *(literal("refusal"), refusal.c.reason, cast(None, BigInteger)),
-            *(_sum(refusal.c.refusals), *counts),
-        )
-        .join(credential, credential.c.id == refusal.c.credential_id)
-        .where(*own)
-        .group_by(refusal.c.reason)
-    )
-    times = select(
-        *(literal("times"), cast(None, String)),
-        *(func.min(credential.c.first_used_at), func.max(credential.c.last_used_at), *counts),
-    ).where(*own)
-    mark = usage_watermark
-    marks = (
-        select(
-            *(literal("watermark"), cast(None, String), credential.c.id, cast(None, BigInteger)),
-            *(mark.c[name] for name in COUNTED),
-        )
-        .join(mark, and_(mark.c.segment == segment, mark.c.credential_id == credential.c.id))
-        .where(*own)
-    )
-    return union_all(hours, refusals, times, marks)
 
 
 def _gain(tally: Tally, mark: dict[str, int] | None) -> dict[str, int]:

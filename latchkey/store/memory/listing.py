@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from itertools import islice
 
 from latchkey.credentials.listing import (
@@ -13,10 +15,12 @@ from latchkey.credentials.listing import (
     AsOf,
     Census,
     Found,
+    LimitedKeys,
     Order,
     Selection,
 )
 from latchkey.credentials.models import Credential
+from latchkey.credentials.times import to_milliseconds
 from latchkey.store.memory.state import MemoryDatabase, State
 
 
@@ -68,6 +72,15 @@ class MemoryListing:
             {concern: self.count(Selection(concern=concern), as_of) for concern in CONCERNS},
         )
 
+    def limited(self, since: datetime, most: int) -> LimitedKeys:
+        state, sums = self._database.committed, Counter[int]()
+        for (number, hour), refusals in state.limited.items():
+            if hour >= to_milliseconds(since):
+                sums[number] += refusals
+        ordered = sorted(sums.items(), key=lambda one: (-one[1], one[0]))[:most]
+        first = tuple((state.credentials[number], refusals) for number, refusals in ordered)
+        return LimitedKeys(len(sums), first)
+
 
 _KEYS: dict[str, Callable[[Credential, AsOf], object]] = {
     "created": lambda one, as_of: one.id,
@@ -87,6 +100,7 @@ def _is_selected(one: Credential, selection: Selection, as_of: AsOf) -> bool:
     return (
         selection.mode in (None, one.mode)
         and selection.account_id in (None, one.account_id)
+        and selection.limits_of in (None, one.limits_of)
         and selection.status in (None, one.status(as_of.now))
         and (selection.concern is None or selection.concern in concerns)
         and (selection.search is None or _has(one, selection.search))

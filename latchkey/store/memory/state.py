@@ -70,6 +70,8 @@ class State:
     last_credential: int = 0
     last_invalidation: int = 0
     last_administrator: int = 0
+    # Refusals by limits, by credential and hour, as the uses.
+    limited: dict[tuple[int, int], int] = field(default_factory=dict, kw_only=True)
     # By id, with the time in milliseconds at which each was last seen.
     boxes: dict[str, tuple[Box, int]] = field(default_factory=dict)
     # By id, and the reserved units by the id of the limit, the epoch and the segment.
@@ -99,6 +101,7 @@ class State:
             dict(self.boxes),
             dict(self.limits),
             dict(self.reservations),
+            limited=dict(self.limited),
         )
 
     def find(self, api_key: str) -> Credential | None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from latchkey.credentials.models import (
     COUNTED,
+    LIMIT_REASONS,
     REFUSAL_REASONS,
     SIGHTINGS_KEPT,
     AccountUsageRecord,
@@ -79,6 +80,7 @@ class MemoryUsageStore:
             for number, hour in old:
                 day = (number, hour // _DAY * _DAY)
                 state.uses[day] = state.uses.get(day, 0) + state.uses.pop((number, hour))
+            state.limited = {key: count for key, count in state.limited.items() if key[1] >= end}
             return len(old)
 
         return self._database.change(transaction)
@@ -95,11 +97,13 @@ class MemoryUsageStore:
     def record(self, credential_id: int, segment: str) -> UsageRecord:
         state = self._database.committed
         hours = {hour: uses for (of, hour), uses in state.uses.items() if of == credential_id}
+        limited = {hour: n for (of, hour), n in state.limited.items() if of == credential_id}
         return UsageRecord(
             {from_milliseconds(hour): uses for hour, uses in sorted(hours.items())},
             {name: count for (of, name), count in state.refusals.items() if of == credential_id},
             state.watermarks.get((segment, credential_id), Tally(credential_id)),
             tuple(_sightings(state, credential_id)),
+            {from_milliseconds(hour): refusals for hour, refusals in sorted(limited.items())},
         )
 
     def account_record(self, account_id: str, mode: Mode, segment: str) -> AccountUsageRecord:
@@ -107,9 +111,11 @@ class MemoryUsageStore:
         reach = Reach(account_id, mode)
         own = [one for one in state.credentials.values() if reach.covers(one)]
         hours: Counter[datetime] = Counter()
+        limited: Counter[datetime] = Counter()
         refusals: Counter[str] = Counter()
         for record in (self.record(one.id, segment) for one in own):
             hours.update(record.hours)
+            limited.update(record.limited)
             refusals.update(record.refusals)
         return AccountUsageRecord(
             dict(sorted(hours.items())),
@@ -122,6 +128,7 @@ class MemoryUsageStore:
             },
             max((one.last_used_at for one in own if one.last_used_at), default=None),
             min((one.first_used_at for one in own if one.first_used_at), default=None),
+            dict(sorted(limited.items())),
         )
 
     def forget_segment(self, segment: str) -> None:
@@ -156,6 +163,9 @@ def _flush(state: State, segment: str, tally: Tally, now: datetime) -> None:
         if gain[reason] > 0:
             key = (number, reason)
             state.refusals[key] = state.refusals.get(key, 0) + gain[reason]
+    if by_limits := sum(max(0, gain.get(reason, 0)) for reason in LIMIT_REASONS):
+        this_hour = (number, to_milliseconds(now) // _HOUR * _HOUR)
+        state.limited[this_hour] = state.limited.get(this_hour, 0) + by_limits
     if gain["uses"] > 0:
         last = tally.last_used or to_milliseconds(now)
         hour = (number, last // _HOUR * _HOUR)

@@ -9,7 +9,15 @@ from typing import Protocol
 from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Action, Actor
 from latchkey.credentials.callers import Author
-from latchkey.credentials.listing import COUNTED, AsOf, Census, Found, Order, Selection
+from latchkey.credentials.listing import (
+    COUNTED,
+    AsOf,
+    Census,
+    Found,
+    LimitedKeys,
+    Order,
+    Selection,
+)
 from latchkey.credentials.models import (
     Change,
     Credential,
@@ -166,3 +174,9 @@ class Listing(Protocol):
 
     def census(self, as_of: AsOf) -> Census:
         """All credentials by status and by concern, as of one state of the store."""
+
+    def limited(self, since: datetime, most: int) -> LimitedKeys:
+        """The credentials that limits refused in the hours from ``since`` on, ``most`` of them.
+
+        Refusals are persisted within seconds. Revoked credentials are included.
+        """

@@ -21,16 +21,16 @@ class UsageStore(Protocol):
 
         ``segment`` is its UUID in hex. Several processes may pass the same or older tallies, and
         may die at any point: nothing is counted twice, and no watermark moves back. Uses count for
-        the hour of the last one; ``now`` replaces a missing time. A credential that the store does
-        not have only gets a watermark. The SIGHTINGS_KEPT latest addresses of each credential are
-        kept.
+        the hour of the last one, and refusals by limits for the hour of ``now``, which also
+        replaces a missing time. A credential that the store does not have only gets a watermark.
+        The SIGHTINGS_KEPT latest addresses of each credential are kept.
         """
 
     def fold(self, before: datetime) -> int:
         """Merge the hours of each day that begins before ``before``, a midnight in UTC.
 
         A day's uses then count for its first hour. Returns the number of merged rows of other
-        hours.
+        hours. The hours of refusals by limits before ``before`` are deleted.
         """
 
     def forget_addresses(self, before: datetime) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from latchkey.credentials.accounts import NewAccount
 from latchkey.credentials.callers import Author
+from latchkey.credentials.listing import LimitedKeys
 from latchkey.credentials.models import AccountUsageRecord, Tally
 from latchkey.store.protocols import Store
 from tests.support.audited import TESTER, add, result_of
@@ -220,3 +221,38 @@ def test_the_use_of_an_account(store: Store) -> None:
     )
     of_test = store.usage.account_record(account, "test", SEGMENT)
     assert (list(of_test.hours.values()), of_test.credential_ids) == ([100], [test])
+
+
+# ---- Refusals by limits
+
+
+def test_refusals_by_limits_count_for_the_hour_of_the_flush(store: Store, number: int) -> None:
+    store.usage.flush(SEGMENT, [tally(number, 1, rate_limited=2, quota_exceeded=3)], NOW)
+    later = NOW + timedelta(hours=1)
+    again = [tally(number, 1, rate_limited=6, quota_exceeded=3)]
+    for _ in range(2):
+        store.usage.flush(SEGMENT, again, later)
+    this_hour = NOW.replace(minute=0, second=0, microsecond=0)
+    record = store.usage.record(number, SEGMENT)
+    assert record.limited == {this_hour: 5, this_hour + timedelta(hours=1): 4}
+    assert record.refusals == {"rate_limited": 6, "quota_exceeded": 3}
+    assert record.hours == {this_hour: 1}
+    account_id = store.accounts.instance().id
+    assert store.usage.account_record(account_id, "live", SEGMENT).limited == record.limited
+    store.usage.fold(this_hour + timedelta(hours=1))
+    assert list(store.usage.record(number, SEGMENT).limited) == [this_hour + timedelta(hours=1)]
+
+
+def test_the_keys_at_their_limit(store: Store) -> None:
+    numbers = [add(store, new_credential()).id for _ in range(4)]
+    for number, count in zip(numbers, (1, 7, 2, 0), strict=True):
+        store.usage.flush(SEGMENT, [tally(number, 1, rate_limited=count)], NOW)
+    later = NOW + timedelta(hours=1)
+    store.usage.flush(SEGMENT, [tally(numbers[0], 1, rate_limited=9)], later)
+    this_hour = NOW.replace(minute=0, second=0, microsecond=0)
+    found = store.listing.limited(this_hour, 2)
+    assert found.total == 3
+    assert [(one.id, count) for one, count in found.first] == [(numbers[0], 9), (numbers[1], 7)]
+    found = store.listing.limited(this_hour + timedelta(hours=1), 2)
+    assert [(one.id, count) for one, count in found.first] == [(numbers[0], 8)]
+    assert store.listing.limited(this_hour + timedelta(hours=2), 2) == LimitedKeys(0, ())
