@@ -49,6 +49,7 @@ MODULES = (
     "shared._cache",
     "shared._windows",
     "shared._rates",
+    "shared._quotas",
     "shared._bloom",
 )
 HEADERS = (
@@ -70,6 +71,8 @@ HEADERS = (
 LATCHKEY_MODULES = (
     "credentials._proof",
     "check._headers",
+    "check._taking",
+    "check._limits",
     "check._entry",
     "check._recent",
     "flask._requirements",

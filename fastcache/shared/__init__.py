@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastcache.shared._bloom import BloomFilter
 from fastcache.shared._cache import SharedCache
 from fastcache.shared._digest import KeyedDigest
+from fastcache.shared._quotas import Quota, QuotaState, QuotaTable
 from fastcache.shared._rates import Level, Rate, RateTable, Taken
 from fastcache.shared._tallies import Tallies
 from fastcache.shared._windows import WindowTable
@@ -25,6 +26,9 @@ __all__ = (
     "Counters",
     "KeyedDigest",
     "Level",
+    "Quota",
+    "QuotaState",
+    "QuotaTable",
     "Rate",
     "RateTable",
     "Region",

@@ -1,6 +1,6 @@
 # Declarations for other compiled modules: rate limits that processes share.
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport UINT64_MAX, uint64_t
 
 from fastcache.shared._tallies cimport Tallies
 
@@ -24,3 +24,25 @@ cdef class RateTable:
     ) except -2
     cdef uint64_t now(self) except? 0
     cdef Tallies checked(self)
+
+
+cdef inline uint64_t ahead(uint64_t word, uint64_t now) noexcept nogil:
+    """How far the time of a full bucket lies in the future."""
+    return word - now if word > now else 0
+
+
+cdef inline bint admits(
+    uint64_t interval, uint64_t burst, uint64_t word, uint64_t now, uint64_t cost, uint64_t *wait
+) noexcept nogil:
+    """Whether a rate admits this cost; otherwise `wait` is when it would, UINT64_MAX for never."""
+    cdef uint64_t used, room
+    if cost > burst:
+        wait[0] = UINT64_MAX
+        return False
+    used = ahead(word, now)
+    # The cost is at most the burst, so the product is at most that of a Rate, and cannot wrap.
+    room = interval * (burst - cost)
+    if used <= room:
+        return True
+    wait[0] = used - room
+    return False

@@ -97,11 +97,6 @@ cdef class Rate:
         return f"Rate(row={self.row}, interval={self.interval}, burst={self.burst})"
 
 
-cdef inline uint64_t ahead(uint64_t word, uint64_t now) noexcept nogil:
-    """How far the time of a full bucket lies in the future."""
-    return word - now if word > now else 0
-
-
 @cython.final
 @cython.auto_pickle(False)
 cdef class RateTable:
@@ -207,7 +202,9 @@ cdef class RateTable:
         # With one rate, the attempt to take asks as well.
         if count > 1:
             for i in range(count):
-                if not admits(<Rate>rates[i], fastcache_load(words[i]), at[0], cost, wait):
+                rate = <Rate>rates[i]
+                seen = fastcache_load(words[i])
+                if not admits(rate.interval, rate.burst, seen, at[0], cost, wait):
                     return i
         for i in range(count):
             rate = <Rate>rates[i]
@@ -216,7 +213,7 @@ cdef class RateTable:
                 # between the last change of the word and this one.
                 seen = fastcache_load(words[i])
                 at[0] = self.now()
-                if not admits(rate, seen, at[0], cost, wait):
+                if not admits(rate.interval, rate.burst, seen, at[0], cost, wait):
                     for k in range(i):
                         fastcache_compare_exchange(
                             words[k], after[k], after[k] - (<Rate>rates[k]).interval * cost
@@ -226,20 +223,3 @@ cdef class RateTable:
                 if fastcache_compare_exchange(words[i], seen, after[i]):
                     break
         return -1
-
-
-cdef inline bint admits(
-    Rate rate, uint64_t word, uint64_t now, uint64_t cost, uint64_t *wait
-) noexcept:
-    """Whether a rate admits this cost; otherwise `wait` is when it would, UINT64_MAX for never."""
-    cdef uint64_t used, room
-    if cost > rate.burst:
-        wait[0] = UINT64_MAX
-        return False
-    used = ahead(word, now)
-    # At most the span, since the cost is at most the burst.
-    room = rate.span - rate.interval * cost
-    if used <= room:
-        return True
-    wait[0] = used - room
-    return False

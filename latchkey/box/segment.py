@@ -32,7 +32,7 @@ from latchkey.store.protocols import Store
 log = logging.getLogger("latchkey")
 
 # Part of the identity: increased whenever the layout of the memory changes.
-_LAYOUT = 8
+_LAYOUT = 9
 _MEBIBYTE = 1 << 20
 # Longer than a command needs to change a key, or a service to stop.
 _START_PATIENCE = 10.0

@@ -29,6 +29,7 @@ from fastcache.shared import (
 from latchkey.box import _counters
 from latchkey.box.boot_clock import boot_ns
 from latchkey.box.counter_names import Count, Use
+from latchkey.box.limit_tables import LimitTables
 from latchkey.box.worker_metrics import BLOCK_SIZE, Block, WorkerMetrics
 from latchkey.credentials.kinds import IMPORTED, kind_of_lookup
 
@@ -86,8 +87,8 @@ class SharedState:
     """All shared state, with each part ready to use. Created by ``over`` or ``private``.
 
     ``segment`` and ``l2`` are None in private memory. ``sightings`` holds the last addresses of
-    credentials by id; ``imported`` contains the hash of each imported token. ``boot_clock`` gives
-    nanoseconds of CLOCK_BOOTTIME.
+    credentials by id; ``imported`` contains the hash of each imported token; ``limits`` has the
+    state of rates and quotas. ``boot_clock`` gives nanoseconds of CLOCK_BOOTTIME.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class SharedState:
         worker_metrics: WorkerMetrics,
         sightings: SharedCache,
         imported: BloomFilter,
+        limits: LimitTables,
         key: bytes,
         boot_clock: Callable[[], int] = boot_ns,
     ) -> None:
@@ -114,6 +116,7 @@ class SharedState:
         self.worker_metrics = worker_metrics
         self.sightings = sightings
         self.imported = imported
+        self.limits = limits
         # The creator of a segment initialises it.
         self.knows_imported = segment is not None
         self._key = key
@@ -124,7 +127,8 @@ class SharedState:
     def regions(size: int) -> dict[str, Region]:
         """The regions of a segment of ``size`` bytes, at least SMALLEST.
 
-        The cache gets the remaining space. Use counts and metrics may grow beyond their regions.
+        The cache gets the remaining space. Use counts, limits and metrics may grow beyond their
+        regions.
         """
         regions = {
             "words": Region(_PAGE),
@@ -135,6 +139,7 @@ class SharedState:
             "sightings": Region(_SIGHTINGS),
             "imported": Region(_IMPORTED_BITS // 8),
             "uses": Region(_FIRST_USES * _ROW_SIZE, _MOST_USES * _ROW_SIZE),
+            **LimitTables.regions(),
         }
         taken = sum(region.size + _PAGE for region in regions.values()) + 2 * _PAGE
         if size < SMALLEST:
@@ -172,6 +177,7 @@ class SharedState:
             worker_metrics=WorkerMetrics(segment.memory("blocks"), segment, "blocks"),
             sightings=SharedCache(segment.memory("sightings")),
             imported=BloomFilter(_IMPORTED_BITS, memory=segment.memory("imported")),
+            limits=LimitTables.over(segment),
             key=bytes(segment.memory("key")[:_KEY_SIZE]),
         )
 
@@ -196,6 +202,7 @@ class SharedState:
             worker_metrics=WorkerMetrics(memoryview(mmap.mmap(-1, BLOCK_SIZE)), None, "blocks"),
             sightings=SharedCache(slot_size=_SLOT_SIZE, ways=_WAYS, size=_SIGHTINGS),
             imported=BloomFilter(_IMPORTED_BITS),
+            limits=LimitTables.private(),
             key=os.urandom(_KEY_SIZE),
             boot_clock=boot_clock,
         )

@@ -13,6 +13,9 @@ from latchkey.box._sightings cimport AddressSources
 from latchkey.check._entry cimport CacheEntry
 from latchkey.check._recent cimport Place, Recent
 from latchkey.check._routes cimport Open
+from latchkey.check._taking cimport Tables
+from latchkey.native._vector cimport expected
+from latchkey.native._words cimport load, load_relaxed
 
 
 cdef enum Decision:
@@ -24,7 +27,11 @@ cdef enum Decision:
 
 # `secret` points into a str of the environ. No client can make the pointer invalid. Only code of
 # the server could, by a header name of a str subclass with its own comparison.
+# `cost` is what the request takes from the limits of its key; 0 leaves a key with limits undecided.
+# `limited` is the LimitOutcome in the environ, which owns it, or NULL.
 cdef struct Request:
+    uint64_t cost
+    PyObject *limited
     const char *secret  # NULL if there is no secret in a plain form
     uint64_t hashed
     uint64_t *stripe
@@ -37,6 +44,7 @@ cdef class Check:
     # requests, the application evicts everything else from the processor's caches.
     cdef CounterBlock block            # the words of `counters`
     cdef bint decides           # False: every request is left undecided
+    cdef uint64_t cost          # what a request takes from the limits of its key
     cdef char mode              # the first letter of the only mode that is admitted, or 0
     cdef uint64_t *stripe_words
     cdef uint64_t stripe_mask
@@ -58,23 +66,49 @@ cdef class Check:
     cdef Counters words
     cdef AddressSources sightings
     cdef object conditions      # evaluates those of an entry that has some
+    cdef Tables tables          # of the limits
+    cdef readonly bint as_x     # whether what is left is told by X- headers
     cdef dict open_methods      # of each open path
     cdef tuple open_areas
     cdef tuple open_prefixes
     cdef tuple only             # or None
 
-    cdef Decision look_up(
-        self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed
-    ) except FAILED
+    cdef Decision look_up(self, dict environ, Request *request) except FAILED
     cdef CacheEntry fetch_shared(
         self, const char *secret, const unsigned char *digest, uint64_t *stripe
     )
     cdef Decision admit_entry(
-        self, dict environ, CacheEntry entry, int level, uint64_t hashed
+        self, dict environ, CacheEntry entry, int level, Request *request
     ) except FAILED
+    cdef bint takes(self, CacheEntry entry, Request *request, int64_t now) except -1
     cdef int count_and_admit(
         self, dict environ, object principal, uint64_t credential_id, uint64_t *row, int64_t now
     ) except -1
 
 
 cdef Decision decide(Check check, PyObject *environ, Request *request) except FAILED
+cdef bint renews_lease(Check check, uint64_t coarse) noexcept
+
+
+cdef inline uint64_t *stripe_of(Check check, uint64_t hashed) noexcept nogil:
+    return &check.stripe_words[hashed & check.stripe_mask]
+
+
+cdef inline bint is_current(Check check, uint64_t *stripe, CacheEntry entry) noexcept:
+    """Whether no change of the key or of its account was published since before the entry's read.
+
+    The ticket is the sum of the two generations. Neither ever decreases, so an equal sum means that
+    each still was what it had been when it was loaded here. The order of the two loads does not
+    matter: a change that was answered before this request began incremented its stripe before both.
+    """
+    return load(stripe) + load(stripe_of(check, entry.account_hash)) == entry.ticket
+
+
+cdef inline bint has_lease(Check check, uint64_t coarse) noexcept:
+    """Whether cached entries count now; `coarse` is the time of CLOCK_MONOTONIC_COARSE.
+
+    The lease runs on CLOCK_BOOTTIME, which takes longer to read. A lease that was verified to last
+    longer than a coarse clock lags is still running at the same tick of the coarse clock. The
+    machine cannot have been suspended in between, since that moves the coarse clock.
+    """
+    return expected(load_relaxed(&check.leased_at) == coarse) or renews_lease(check, coarse)

@@ -4,6 +4,7 @@ from wsgiref.types import WSGIEnvironment
 
 from fastcache import TTLCache
 from latchkey.box._sightings import AddressSources
+from latchkey.check._limits import HeaderStyle
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.open_routes import OpenRoutes
 from latchkey.check.request_conditions import EvaluatesConditions
@@ -24,6 +25,8 @@ class Check:
         conditions: EvaluatesConditions | None = None,
         waits: bool = False,
         modes: frozenset[Mode] = ...,
+        takes_limits: bool = True,
+        header_style: HeaderStyle = "draft",
     ) -> None: ...
     def begin(self) -> None: ...
     def end(self) -> None: ...

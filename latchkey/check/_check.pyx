@@ -34,6 +34,7 @@ from latchkey.box._counters cimport (
 from latchkey.box._sightings cimport check_source, count_use, in_another_second
 from latchkey.check._entry cimport DIGEST_AT, RECORD_HEAD, CacheEntry, entry_of_record
 from latchkey.check._headers cimport secret_in
+from latchkey.check._limits cimport LimitOutcome, LimitPlan, taken_outcome
 from latchkey.check._recent cimport Place, Recent, pair_in
 from latchkey.check._routes cimport (
     OUTSIDE,
@@ -44,6 +45,7 @@ from latchkey.check._routes cimport (
     open_routes_of,
     side_of,
 )
+from latchkey.check._taking cimport ALL_TAKEN, Taking, tables_of, take_all
 from latchkey.credentials._proof cimport LOOKUP_SIZE, MARK_SIZE, SECRET_SIZE
 from latchkey.native._clock cimport (
     CLOCK_BOOTTIME,
@@ -57,7 +59,7 @@ from latchkey.native._clock cimport (
 )
 from latchkey.native._text cimport text_data
 from latchkey.native._vector cimport expected, refuse_second_setup, unexpected
-from latchkey.native._words cimport load, load_relaxed, store_relaxed
+from latchkey.native._words cimport load, store_relaxed
 
 from enum import Enum
 
@@ -81,6 +83,7 @@ cdef enum:
 cdef uint64_t FOREVER = <uint64_t>-1
 
 cdef str PRINCIPAL = "latchkey.principal"
+cdef str LIMITS = "latchkey.limits"
 cdef unsigned char[DIGEST_SIZE] NO_DIGEST
 
 
@@ -103,13 +106,14 @@ cdef class Check:
 
     def __init__(
         self, authenticator, *, known, open_routes, sightings, conditions=None, waits=False,
-        modes=ALL_MODES
+        modes=ALL_MODES, takes_limits=True, header_style="draft"
     ):
         """`known` is the cache of entries by lookup key; with None, nothing is decided here.
 
         With `waits`, nothing is decided before `begin` is called. `conditions` evaluates the
         conditions of entries; with None, entries with conditions are left undecided. Secrets of
-        other modes than `modes` are left undecided.
+        other modes than `modes` are left undecided, and without `takes_limits`, keys with limits.
+        `header_style` is that in which the gate tells what is left of them; see LimitOutcome.
 
         An instance cannot be initialised again: current requests read its fields.
         """
@@ -129,6 +133,9 @@ cdef class Check:
         self.count_use = authenticator.shared.count_use
         self.sightings = sightings
         self.conditions = conditions
+        self.tables = tables_of(authenticator.shared.limits)
+        self.cost = 1 if takes_limits else 0
+        self.as_x = ("draft", "x").index(header_style)
         self.open_methods = open_routes.methods
         self.open_areas = ascii_of(open_routes.beginnings)
         self.open_prefixes = ascii_of(open_routes.prefixes)
@@ -162,19 +169,19 @@ cdef class Check:
         """The principal, `Verdict.OPEN`, or `Verdict.UNDECIDED`.
 
         A principal, or None for an open route, is also stored in the environ, and its use is
-        counted.
+        counted. The environ of a key with limits also has the LimitOutcome, in "latchkey.limits".
         """
         cdef Request request
+        request.cost = self.cost
         if decide(self, <PyObject *>environ, &request) != ADMITTED:
             return Verdict.UNDECIDED
         principal = environ[PRINCIPAL]
         return Verdict.OPEN if principal is None else principal
 
-    cdef Decision look_up(
-        self, dict environ, const char *secret, const unsigned char *digest, uint64_t hashed
-    ) except FAILED:
+    cdef Decision look_up(self, dict environ, Request *request) except FAILED:
         """Look a secret up in the worker's own cache, then in the one between the workers."""
-        cdef uint64_t *stripe = stripe_of(self, hashed)
+        cdef const char *secret = request.secret
+        cdef const unsigned char *digest = request.digest
         cdef PyObject *found
         cdef CacheEntry entry
         named = new_text(LOOKUP_SIZE, 127)
@@ -183,17 +190,17 @@ cdef class Check:
         if found != NULL:
             entry = <CacheEntry>fastcache_give(found)
             if fastcache_equal_digests(digest, entry.sum):
-                if is_current(self, stripe, entry):
-                    return self.admit_entry(environ, entry, CACHE_HIT, hashed)
+                if is_current(self, request.stripe, entry):
+                    return self.admit_entry(environ, entry, CACHE_HIT, request)
         else:
             fastcache_equal_digests(digest, NO_DIGEST)
         if self.l2 is None:
             return UNKNOWN
-        entry = self.fetch_shared(secret, digest, stripe)
+        entry = self.fetch_shared(secret, digest, request.stripe)
         if entry is None:
             return UNKNOWN
         self.known[named] = entry
-        return self.admit_entry(environ, entry, SHARED_HIT, hashed)
+        return self.admit_entry(environ, entry, SHARED_HIT, request)
 
     cdef CacheEntry fetch_shared(
         self, const char *secret, const unsigned char *digest, uint64_t *stripe
@@ -217,12 +224,13 @@ cdef class Check:
         return entry
 
     cdef Decision admit_entry(
-        self, dict environ, CacheEntry entry, int level, uint64_t hashed
+        self, dict environ, CacheEntry entry, int level, Request *request
     ) except FAILED:
         """Count a use and store the principal, unless the entry or its credential has expired."""
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
         cdef uint64_t coarse = nanoseconds(CLOCK_MONOTONIC_COARSE)
         cdef uint64_t *row
+        cdef LimitOutcome outcome
         if not has_lease(self, coarse) or not is_running(entry.deadline, coarse):
             return UNCERTAIN
         if entry.revoked or has_expired(entry.expires, now):
@@ -232,16 +240,31 @@ cdef class Check:
                 return UNCERTAIN
             if not self.conditions.admits(environ, entry.credential_id, entry.evaluation, now):
                 return UNCERTAIN
+        if unexpected(entry.limits is not None) and not self.takes(entry, request, now):
+            return UNCERTAIN
         row = self.uses.row_at(entry.credential_id)
         # An entry with conditions has to be evaluated each time.
-        if row != NULL and entry.evaluation is None:
+        if row != NULL and entry.evaluation is None and entry.limits is None:
             self.recent.remember(
-                hashed, entry, <uint32_t>(entry.account_hash & self.stripe_mask), row
+                request.hashed, entry, <uint32_t>(entry.account_hash & self.stripe_mask), row
             )
             self.places = self.recent.places
         count(&self.block, level)
         self.count_and_admit(environ, entry.principal, entry.credential_id, row, now)
+        if unexpected(entry.limits is not None):
+            # Last: no code of a key runs before the gate has read the pointer.
+            outcome = taken_outcome(entry.limits, self.tables, request.cost)
+            set_item(<PyObject *>environ, <PyObject *>LIMITS, <PyObject *>outcome)
+            request.limited = <PyObject *>outcome
         return ADMITTED
+
+    cdef bint takes(self, CacheEntry entry, Request *request, int64_t now) except -1:
+        """Take from the limits of an entry; False leaves that to the policy."""
+        cdef LimitPlan plan = entry.limits
+        cdef Taking taking
+        return request.cost != 0 and take_all(
+            plan.steps, plan.count, self.tables, request.cost, now, &taking
+        ) == ALL_TAKEN
 
     def admit(self, dict environ not None, principal):
         """Count a use and store the principal of a credential that was verified elsewhere."""
@@ -266,30 +289,6 @@ cdef class Check:
         count(&self.block, AUTHENTICATED)
         set_item(<PyObject *>environ, <PyObject *>PRINCIPAL, <PyObject *>principal)
         return 0
-
-
-cdef inline uint64_t *stripe_of(Check check, uint64_t hashed) noexcept nogil:
-    return &check.stripe_words[hashed & check.stripe_mask]
-
-
-cdef inline bint is_current(Check check, uint64_t *stripe, CacheEntry entry) noexcept:
-    """Whether no change of the key or of its account was published since before the entry's read.
-
-    The ticket is the sum of the two generations. Neither ever decreases, so an equal sum means that
-    each still was what it had been when it was loaded here. The order of the two loads does not
-    matter: a change that was answered before this request began incremented its stripe before both.
-    """
-    return load(stripe) + load(stripe_of(check, entry.account_hash)) == entry.ticket
-
-
-cdef inline bint has_lease(Check check, uint64_t coarse) noexcept:
-    """Whether cached entries count now; `coarse` is the time of CLOCK_MONOTONIC_COARSE.
-
-    The lease runs on CLOCK_BOOTTIME, which takes longer to read. A lease that was verified to last
-    longer than a coarse clock lags is still running at the same tick of the coarse clock. The
-    machine cannot have been suspended in between, since that moves the coarse clock.
-    """
-    return expected(load_relaxed(&check.leased_at) == coarse) or renews_lease(check, coarse)
 
 
 cdef bint renews_lease(Check check, uint64_t coarse) noexcept:
@@ -345,6 +344,7 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
     cdef uint64_t coarse
     cdef int64_t now
     request.secret = NULL
+    request.limited = NULL
     if not (expected(check.decides) and expected(PyDict_CheckExact(environ))):
         return UNCERTAIN
     if unexpected(check.open_routes.only != NULL):
@@ -397,4 +397,4 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
                 if unexpected(in_another_second(before, <uint64_t>now)):
                     check_source(check.sightings, <dict>environ, row, <uint64_t>now)
                 return ADMITTED
-    return check.look_up(<dict>environ, secret, digest, request.hashed)
+    return check.look_up(<dict>environ, request)

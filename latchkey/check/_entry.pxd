@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from fastcache.shared._digest cimport DIGEST_SIZE
+from latchkey.check._limits cimport LimitPlan
 
 
 cpdef enum:
@@ -27,6 +28,7 @@ cdef class CacheEntry:
     cdef unsigned char sum[DIGEST_SIZE]     # the keyed digest of the correct secret
     cdef readonly object principal
     cdef readonly object evaluation         # of the conditions, or None
+    cdef readonly LimitPlan limits          # or None
 
 
 cdef CacheEntry entry_of_record(

@@ -1,5 +1,6 @@
 from typing import final
 
+from latchkey.check._limits import LimitPlan
 from latchkey.credentials.conditions import Conditions, Evaluation
 from latchkey.credentials.models import Principal
 
@@ -17,6 +18,7 @@ class CacheEntry:
         principal: Principal,
         revoked: bool,
         conditions: Conditions = ...,
+        limits: LimitPlan | None = None,
     ) -> None: ...
     @property
     def ticket(self) -> int: ...
@@ -30,6 +32,8 @@ class CacheEntry:
     def principal(self) -> Principal: ...
     @property
     def evaluation(self) -> Evaluation | None: ...
+    @property
+    def limits(self) -> LimitPlan | None: ...
     @property
     def digest(self) -> bytes: ...
     @property

@@ -13,7 +13,8 @@ deadline:
     10  length of metadata
 
 A flag is set for a name, an external_id or metadata that is present; its length is 0 otherwise. If
-the flag for conditions is set, their text follows all others: JSON in ASCII.
+the flag for limits is set, the text of a LimitPlan follows those texts, with its length in 16 bits
+before it. If the flag for conditions is set, their text follows all others: JSON in ASCII.
 
 Lengths have 16 bits. Numbers are in the machine's byte order, at any alignment. A record of another
 version is treated as a miss: workers of another release run at the same time during an upgrade.
@@ -30,6 +31,7 @@ from cpython.unicode cimport (
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy
 
+from latchkey.check._limits cimport LimitPlan
 from latchkey.credentials._proof cimport LOOKUP_SIZE, MARK_SIZE
 
 from datetime import UTC, datetime, timedelta
@@ -82,7 +84,7 @@ cdef extern from "_fixed_hash.h":
 
 
 cdef enum:
-    VERSION = 3
+    VERSION = 4
     FLAGS_PLACE = 1         # in a record
     LENGTHS_PLACE = 2
     CREDENTIAL_PLACE = 12
@@ -95,9 +97,10 @@ cdef enum:
     FLAG_EXTERNAL_ID = 16
     FLAG_METADATA = 32
     FLAG_INSTANCE = 64
-    FLAGS_UNUSED = 128
+    FLAG_LIMITS = 128
     MOST_SCOPE_SETS = 4096
     MOST_EVALUATIONS = 4096
+    MOST_PLANS = 4096
 
 cdef object _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 cdef object _MILLISECOND = timedelta(milliseconds=1)
@@ -106,6 +109,8 @@ cdef type _Principal = Principal
 cdef dict _scope_sets = {}
 # Conditions by their text in records, prepared for evaluation.
 cdef dict _evaluations = {}
+# Limits by their text in records.
+cdef dict _plans = {}
 
 cdef tuple SLOTS = (
     "credential_id", "account_id", "api_key", "mode", "name", "scopes", "expires_at",
@@ -138,11 +143,12 @@ cdef class CacheEntry:
     its account's. `deadline` is the CLOCK_MONOTONIC nanosecond at which the entry expires, `digest`
     the keyed digest of the correct secret. The principal's own `expires_at` is compared with the
     wall clock at each use. The conditions are evaluated at each use too; `evaluation` is None for a
-    key without conditions.
+    key without conditions. `limits` is the plan of the limits that each use takes from, or None.
     """
 
     def __init__(
-        self, *, ticket, deadline, digest, principal, revoked, conditions=NO_CONDITIONS
+        self, *, ticket, deadline, digest, principal, revoked, conditions=NO_CONDITIONS,
+        LimitPlan limits=None
     ):
         if not PyBytes_Check(digest) or PyBytes_GET_SIZE(digest) != DIGEST_SIZE:
             raise ValueError(f"a digest has {DIGEST_SIZE} bytes")
@@ -158,6 +164,7 @@ cdef class CacheEntry:
         self.principal = principal
         self.revoked = revoked
         self.evaluation = None if conditions == NO_CONDITIONS else Evaluation(conditions)
+        self.limits = limits
         self.expires = NEVER
         if principal.expires_at is not None:
             self.expires = (principal.expires_at - _EPOCH) // _MILLISECOND
@@ -187,11 +194,19 @@ cdef class CacheEntry:
             encoded(principal.metadata_text),
         ]
         cdef bytes conditions = b""
+        cdef bytes limits = b""
+        cdef uint16_t limits_length = 0
         cdef unsigned char head[RECORD_HEAD]
         cdef uint16_t lengths[LENGTHS]
         cdef Py_ssize_t index
         if self.evaluation is not None:
             conditions = conditions_text(self.evaluation.conditions).encode()
+        if self.limits is not None:
+            written = self.limits.text.encode()
+            if len(written) > 0xFFFF:
+                return None
+            limits_length = <uint16_t>len(written)
+            limits = (<unsigned char *>&limits_length)[:sizeof(limits_length)] + written
         for index in range(LENGTHS):
             if len(texts[index]) > 0xFFFF:
                 return None
@@ -205,12 +220,13 @@ cdef class CacheEntry:
             | (FLAG_EXTERNAL_ID if principal.external_id is not None else 0)
             | (FLAG_METADATA if principal.metadata_text is not None else 0)
             | (FLAG_INSTANCE if principal.in_instance_account else 0)
+            | (FLAG_LIMITS if limits else 0)
         )
         memcpy(head + LENGTHS_PLACE, lengths, sizeof(lengths))
         memcpy(head + CREDENTIAL_PLACE, &self.credential_id, sizeof(self.credential_id))
         memcpy(head + EXPIRES_PLACE, &self.expires, sizeof(self.expires))
         memcpy(head + DIGEST_AT, self.sum, DIGEST_SIZE)
-        return head[:RECORD_HEAD] + b"".join(texts) + conditions
+        return head[:RECORD_HEAD] + b"".join(texts) + limits + conditions
 
     @staticmethod
     def of_record(lookup, record, ticket, deadline):
@@ -252,6 +268,8 @@ cdef CacheEntry entry_of_record(
     cdef CacheEntry entry
     cdef const char *texts[LENGTHS]
     cdef const char *end = <const char *>record + RECORD_HEAD
+    cdef const char *limits = NULL
+    cdef uint16_t limits_length = 0
     cdef const char *limit = <const char *>record + length
     cdef unsigned char flags
     cdef object expires_at = None
@@ -265,10 +283,17 @@ cdef CacheEntry entry_of_record(
             return None
         texts[index] = end
         end += lengths[index]
+    if flags & FLAG_LIMITS:
+        if limit - end < <Py_ssize_t>sizeof(limits_length):
+            return None
+        memcpy(&limits_length, end, sizeof(limits_length))
+        limits = end + sizeof(limits_length)
+        if limit - limits < limits_length:
+            return None
+        end = limits + limits_length
     # A text that is missing, or that no flag announces, makes it no entry.
     if (
-        flags & FLAGS_UNUSED
-        or (end == limit) == ((flags & FLAG_CONDITIONS) != 0)
+        (end == limit) == ((flags & FLAG_CONDITIONS) != 0)
         or not (flags & FLAG_NAMED or lengths[1] == 0)
         or not (flags & FLAG_EXTERNAL_ID or lengths[3] == 0)
         or not (flags & FLAG_METADATA or lengths[4] == 0)
@@ -293,6 +318,9 @@ cdef CacheEntry entry_of_record(
         entry.evaluation = None
         if flags & FLAG_CONDITIONS:
             entry.evaluation = evaluation_of(end[:limit - end])
+        entry.limits = None
+        if flags & FLAG_LIMITS:
+            entry.limits = plan_of(limits[:limits_length])
     except (ValueError, TypeError, OverflowError):
         return None
     api_key = new_text(MARK_SIZE + LOOKUP_SIZE, 127)
@@ -335,3 +363,13 @@ cdef object evaluation_of(bytes written):
         if len(_evaluations) < MOST_EVALUATIONS:
             _evaluations[written] = found
     return found
+
+
+cdef LimitPlan plan_of(bytes written):
+    """The limits that a record writes; raises what `LimitPlan.of_text` does."""
+    found = _plans.get(written)
+    if found is None:
+        found = LimitPlan.of_text(written.decode())
+        if len(_plans) < MOST_PLANS:
+            _plans[written] = found
+    return <LimitPlan?>found

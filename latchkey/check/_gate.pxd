@@ -3,6 +3,15 @@
 from cpython.object cimport PyObject
 
 from latchkey.check._check cimport Check
+from latchkey.check._limits cimport LimitOutcome
+
+
+cdef class TellingStart:
+    # The function that a call runs; see PEP 590.
+    cdef object (*called)(TellingStart, PyObject **, size_t, PyObject *)
+    cdef object start_response
+    cdef LimitOutcome outcome
+    cdef bint as_x
 
 
 cdef class Gate:

@@ -68,9 +68,9 @@ def test_a_record_restores_the_entry(
     assert after.record() == record
 
 
-VERSION = 3
+VERSION = 4
 FLAGS, LENGTHS, TEXTS = 1, 2, RECORD_HEAD
-NAMED, CONDITIONS, EXTERNAL_ID, METADATA, INSTANCE, UNUSED = 4, 8, 16, 32, 64, 128
+NAMED, CONDITIONS, EXTERNAL_ID, METADATA, INSTANCE, LIMITS = 4, 8, 16, 32, 64, 128
 WHOLE = Principal(
     *(1, "acct", f"ak_{LOOKUP}", "live", "name", frozenset({"a:read"}), None),
     *("external", '{"plan":"gold"}', True),
@@ -92,7 +92,7 @@ def test_any_bytes_are_a_record_or_rejected(record: bytes, versioned: bool) -> N
 @example(WHOLE, FLAGS, CONDITIONS)
 @example(WHOLE, FLAGS, EXTERNAL_ID)
 @example(WHOLE, FLAGS, METADATA)
-@example(WHOLE, FLAGS, UNUSED)
+@example(WHOLE, FLAGS, LIMITS)
 def test_a_damaged_head_is_rejected_or_consistent(
     principal: Principal, place: int, difference: int
 ) -> None:
@@ -109,7 +109,7 @@ def test_a_damaged_head_is_rejected_or_consistent(
         assert (len(again), again[:TEXTS]) == (len(damaged), bytes(damaged[:TEXTS]))
 
 
-@pytest.mark.parametrize("flag", [NAMED, CONDITIONS, EXTERNAL_ID, METADATA, UNUSED])
+@pytest.mark.parametrize("flag", [NAMED, CONDITIONS, EXTERNAL_ID, METADATA, LIMITS])
 def test_a_text_without_its_flag_is_rejected(flag: int) -> None:
     record = bytearray(entry(WHOLE).record() or b"")
     assert restored(bytes(record)) is not None

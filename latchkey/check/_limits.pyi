@@ -1,0 +1,59 @@
+from typing import Literal, final
+
+from latchkey.box.limit_tables import LimitTables
+from latchkey.credentials.limits import RateLimit, StoredLimit
+
+Source = Literal["key", "account", "default"]
+HeaderStyle = Literal["draft", "x"]
+
+TAKEN: int
+REFUSED: int
+NEEDS_STORE: int
+
+@final
+class LimitPlan:
+    """The limits that each request of a key has to pass. Immutable."""
+
+    def __init__(
+        self,
+        own: tuple[StoredLimit, ...] = (),
+        account: tuple[StoredLimit, ...] = (),
+        default: tuple[RateLimit, int] | None = None,
+    ) -> None: ...
+    @property
+    def limits(self) -> tuple[StoredLimit, ...]: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def sources(self) -> tuple[Source, ...]: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def policy(self) -> str: ...
+    @staticmethod
+    def of_text(text: str) -> LimitPlan: ...
+    def take(
+        self, tables: LimitTables, cost: int = 1, *, now: int | None = None
+    ) -> LimitOutcome: ...
+    def look(
+        self, tables: LimitTables, cost: int = 1, *, now: int | None = None
+    ) -> LimitOutcome: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class LimitOutcome:
+    """What came of taking from the limits of a plan."""
+
+    @property
+    def verdict(self) -> int: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def wait_ns(self) -> int | None: ...
+    @property
+    def cost(self) -> int: ...
+    @property
+    def plan(self) -> LimitPlan: ...
+    def levels(self, *, now: int | None = None) -> list[tuple[str, int, int | None]]: ...
+    def headers(self, style: HeaderStyle = "draft") -> list[tuple[str, str]]: ...
