@@ -62,7 +62,7 @@ def rounds(long: bool, per_round: int) -> list[int]:
 
     Each item is a factor for the number of changes in that round, ``per_round`` at least.
     """
-    return [4] * -(-500 // (4 * per_round)) if long else [1]
+    return [8] * -(-500 // (8 * per_round)) if long else [1]
 
 
 def test_changes_at_any_box_are_effective_at_every_box(cluster: Cluster, long: bool) -> None:

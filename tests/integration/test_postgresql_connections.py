@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from psycopg.pq.abc import PGconn
 from sqlalchemy import Connection
 
 from latchkey.config import load_settings
@@ -180,8 +181,26 @@ def test_a_lost_synchronous_standby_delays_a_change_for_a_while_only(seal: Seal)
             wait_until(lambda: works(store), "commits without a standby")
 
 
-def test_a_turn_of_a_process_that_is_stopped_is_ended(postgresql_url: str) -> None:
-    """Also between the statements of a pipeline, which the server waits for without a limit."""
+def within_a_pipeline(protocol: PGconn) -> None:
+    protocol.enter_pipeline_mode()
+    protocol.send_query_params(b"SELECT 1", None)
+    protocol.send_flush_request()
+    protocol.flush()
+
+
+def after_a_pipeline(protocol: PGconn) -> None:
+    """As the driver does: it asks for the results after they were sent."""
+    within_a_pipeline(protocol)
+    protocol.pipeline_sync()
+    protocol.send_flush_request()
+    protocol.flush()
+
+
+@pytest.mark.parametrize("place", [within_a_pipeline, after_a_pipeline])
+def test_a_turn_of_a_process_that_is_stopped_is_ended(
+    postgresql_url: str, place: Callable[[PGconn], None]
+) -> None:
+    """Also where the server waits for the client without a limit."""
     location = location_of(postgresql_url)
     connections = PostgresqlConnections(location, pool_size=1, lookup_timeout=5, write_timeout=60)
     stopped = PostgresqlConnections(location, pool_size=1, lookup_timeout=5, write_timeout=60)
@@ -198,11 +217,7 @@ def test_a_turn_of_a_process_that_is_stopped_is_ended(postgresql_url: str) -> No
 
     def hold() -> None:
         with stopped.writing() as connection:
-            protocol = driver_of(connection).pgconn
-            protocol.enter_pipeline_mode()
-            protocol.send_query_params(b"SELECT 1", None)
-            protocol.send_flush_request()
-            protocol.flush()
+            place(driver_of(connection).pgconn)
             other = threading.Thread(target=change)
             other.start()
             try:

@@ -1,7 +1,7 @@
 """The turns of changes: one transaction at a time, also if the process that has its turn stops.
 
-The server ends a transaction that is idle for too long. It has no such limit between the statements
-of a pipeline, in which a process may be stopped too. Then the others end that connection.
+The server ends a transaction that is idle for too long. It has no such limit within a pipeline, nor
+after its end if the driver asked for the results once more. Then the others end the connection.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ TURN = 0x6C61746368_01
 LONGEST_IDLE = 2.5
 """Seconds; longer than a process that runs needs between two statements of a transaction."""
 
-# A process that goes on changes its state with each statement that it sends.
+# A process that goes on changes its state with each statement that it sends. Only connections with
+# the same name are ended, so no session of an operator.
 _END_STOPPED = f"""
 SELECT pg_terminate_backend(activity.pid)
   FROM pg_locks AS held JOIN pg_stat_activity AS activity ON activity.pid = held.pid
@@ -28,7 +29,8 @@ SELECT pg_terminate_backend(activity.pid)
    AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND held.classid::bigint = {TURN >> 32} AND held.objid::bigint = {TURN & 0xFFFFFFFF}
    AND held.objsubid = 1
-   AND activity.state = 'active' AND activity.wait_event = 'ClientRead'
+   AND activity.application_name = current_setting('application_name')
+   AND activity.wait_event = 'ClientRead'
    AND activity.state_change < clock_timestamp() - interval '{LONGEST_IDLE} seconds'
 """  # noqa: S608 - nothing but constants
 
