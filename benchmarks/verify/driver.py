@@ -30,6 +30,7 @@ from benchmarks.verify.plan import (
     NGINX,
     ROUTES,
     RULED,
+    SAME_HEADERS,
     TARGET,
     VERIFY,
     VERIFY_PATH,
@@ -74,6 +75,9 @@ def run(settings: VerifySettings, report: Report) -> VerifyResults:
         envoy_over_bare=by_rate.estimate(lambda one: one[ENVOY] / one[BARE], ENVOY, BARE),
         ruled_over_bare=by_rate.estimate(lambda one: one[RULED] / one[BARE], RULED, BARE),
         over_empty=by_rate.estimate(lambda one: one[LATCHKEY] / one[EMPTY], LATCHKEY, EMPTY),
+        headers_over_empty=by_rate.estimate(
+            lambda one: one[SAME_HEADERS] / one[EMPTY], SAME_HEADERS, EMPTY
+        ),
         tail_over_empty=by_tail.estimate(lambda one: one[LATCHKEY] / one[EMPTY], LATCHKEY, EMPTY),
         over_alone=by_rate.estimate(lambda one: one[LATCHKEY] / one[ALONE], LATCHKEY, ALONE),
     )

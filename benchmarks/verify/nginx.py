@@ -1,4 +1,4 @@
-"""nginx with the shipped site, in three forms: without a question, and with two services to ask.
+"""nginx with the shipped site, in several forms: without a question, and with services to ask.
 
 TLS is left out of all of them: it costs the same everywhere.
 """
@@ -17,7 +17,15 @@ from pathlib import Path
 
 from benchmarks.load.processes import Cores, running_on
 from benchmarks.load.service import end_group, ending_with_us, free_port
-from benchmarks.verify.plan import ALONE, EMPTY, EMPTY_PATH, LATCHKEY
+from benchmarks.verify.plan import (
+    ALONE,
+    BARE_PATH,
+    EMPTY,
+    EMPTY_PATH,
+    LATCHKEY,
+    NGINX,
+    SAME_HEADERS,
+)
 
 _SITE = Path(__file__).resolve().parents[2] / "deploy/nginx/protect-a-service.conf"
 _PATIENCE = 60.0
@@ -34,7 +42,7 @@ def running(directory: Path, gunicorn: int, cores: Cores) -> Iterator[Mapping[st
     if nginx is None:
         raise NginxMissing("this measurement needs nginx: apt-get install nginx-light")
     application = free_port()
-    ports = {name: free_port() for name in (ALONE, EMPTY, LATCHKEY)}
+    ports = {name: free_port() for name in NGINX}
     sites = []
     for number, (name, port) in enumerate(ports.items()):
         text = site(name, port, gunicorn, application)
@@ -88,8 +96,9 @@ def site(name: str, port: int, gunicorn: int, application: int) -> str:
     ]
     if name == ALONE:
         changes.append(("auth_request /.latchkey/verify;", ""))
-    if name == EMPTY:
-        changes.append(("http://latchkey/verify/nginx;", f"http://latchkey{EMPTY_PATH};"))
+    other = {EMPTY: EMPTY_PATH, SAME_HEADERS: BARE_PATH}.get(name)
+    if other is not None:
+        changes.append(("http://latchkey/verify/nginx;", f"http://latchkey{other};"))
     for given, here in changes:
         if given not in text:
             raise ValueError(f"the site no longer has {given!r}")

@@ -16,6 +16,7 @@ from benchmarks.verify.plan import (
     LATCHKEY,
     NGINX,
     RULED,
+    SAME_HEADERS,
     VERIFY,
 )
 from benchmarks.verify.results import VerifyResults
@@ -27,6 +28,7 @@ _SHOWN = {
     RULED: "`/verify/nginx`, a hit, with a routes file of three rules",
     ALONE: "nginx alone",
     EMPTY: "with `auth_request` to an empty 204",
+    SAME_HEADERS: "with `auth_request` to a bare WSGI application with the same headers",
     LATCHKEY: "with `auth_request` to Latchkey",
 }
 
@@ -56,6 +58,7 @@ def words(results: VerifyResults) -> dict[str, str]:
         "envoy_over_bare": format_estimate(results.envoy_over_bare),
         "ruled_over_bare": format_estimate(results.ruled_over_bare),
         "over_empty": format_estimate(results.over_empty),
+        "headers_over_empty": format_estimate(results.headers_over_empty),
         "over_alone": format_estimate(results.over_alone),
     }
 

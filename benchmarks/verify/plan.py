@@ -7,9 +7,10 @@ from dataclasses import dataclass
 BARE, VERIFY = "bare WSGI", "/verify/nginx"
 ENVOY, RULED = "/verify/envoy", "/verify/nginx, routes file"
 ALONE, EMPTY, LATCHKEY = "nginx alone", "nginx, empty 204", "nginx, Latchkey"
+SAME_HEADERS = "nginx, bare WSGI"
 GUNICORN = (BARE, VERIFY, ENVOY, RULED)
 """What is requested from gunicorn directly; `RULED` from a service with a routes file."""
-NGINX = (ALONE, EMPTY, LATCHKEY)
+NGINX = (ALONE, EMPTY, SAME_HEADERS, LATCHKEY)
 
 BARE_PATH, EMPTY_PATH, VERIFY_PATH = "/bare", "/empty", "/verify/nginx"
 HOST, TARGET = "api.example.com", "/orders/17"

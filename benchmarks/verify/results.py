@@ -43,6 +43,8 @@ class VerifyResults(_Record):
     """The same for a service with a routes file."""
     over_empty: Estimate | None
     """The rate of nginx with Latchkey relative to nginx with an empty answer."""
+    headers_over_empty: Estimate | None
+    """The same for a bare answer with the headers of Latchkey in place of Latchkey."""
     tail_over_empty: Estimate | None
-    """The same for the p99 latency."""
+    """The p99 latency of nginx with Latchkey relative to nginx with an empty answer."""
     over_alone: Estimate | None
