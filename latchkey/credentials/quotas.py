@@ -67,11 +67,25 @@ class QuotaUse(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """The units of a limit that a segment has spent in an epoch, and will not exceed."""
+    """The units of a limit that a segment has spent in an epoch, and will not exceed.
+
+    ``epoch`` may be modulo EPOCH_TAGS. ``next_epoch`` is the one in which the segment spends now:
+    it has spent nothing in those between. None if it spends in no other one.
+    """
 
     limit_id: int
     epoch: int
     spent: int
+    next_epoch: int | None = None
+
+    @property
+    def skipped(self) -> range:
+        """The epochs in which the segment has spent nothing."""
+        if self.next_epoch is None:
+            return range(0)
+        return range(
+            self.next_epoch - (self.next_epoch - self.epoch) % EPOCH_TAGS + 1, self.next_epoch
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,16 @@ _GIVE_BACK = (
     )
     .values(reserved=cast(bindparam("spent"), BigInteger))
 )
+_GIVE_BACK_SKIPPED = (
+    update(quota_reservation)
+    .where(
+        quota_reservation.c.limit_id == bindparam("of"),
+        quota_reservation.c.segment == bindparam("by"),
+        quota_reservation.c.epoch >= bindparam("first"),
+        quota_reservation.c.epoch < bindparam("end"),
+    )
+    .values(reserved=0)
+)
 _NEW_COLUMNS = [column.name for column in limit_state.c if column.name != "id"]
 _new_values = itemgetter(*_NEW_COLUMNS)
 _LAST_ID = select(func.coalesce(func.max(limit_state.c.id), 0))
@@ -122,20 +132,31 @@ class SqlLimitStore:
                 connection.execute(self._reserve, rows)
             return decision.reservation
 
-    def give_back(self, limit_id: int, epoch: int, segment: str, spent: int) -> None:
+    def give_back(
+        self,
+        limit_id: int,
+        epoch: int,
+        segment: str,
+        spent: int,
+        next_epoch: int | None = None,
+    ) -> None:
         """Lower what is reserved for a segment in an epoch to what it has spent."""
-        self.give_back_all(segment, [Spent(limit_id, epoch, spent)])
+        self.give_back_all(segment, [Spent(limit_id, epoch, spent, next_epoch)])
 
     def give_back_all(self, segment: str, spent: Iterable[Spent]) -> None:
         """The same for several quotas, of a segment that no process uses any more."""
-        rows = [
-            {"of": one.limit_id, "by": segment, "tag": one.epoch % EPOCH_TAGS, "spent": one.spent}
-            # In one order, because each row stays locked until the end.
-            for one in sorted(spent)
-        ]
-        if rows:
-            with self._connections.reserving() as connection:
-                connection.execute(_GIVE_BACK, rows)
+        # In one order, because each row stays locked until the end.
+        lowered = sorted(spent, key=lambda one: one.limit_id)
+        if not lowered:
+            return
+        with self._connections.reserving() as connection:
+            for one in lowered:
+                of = {"of": one.limit_id, "by": segment}
+                tag = one.epoch % EPOCH_TAGS
+                connection.execute(_GIVE_BACK, {**of, "tag": tag, "spent": one.spent})
+                if skipped := one.skipped:
+                    between = {"first": skipped.start, "end": skipped.stop}
+                    connection.execute(_GIVE_BACK_SKIPPED, {**of, **between})
 
     def states(self, ids: Collection[int], now: datetime) -> dict[int, QuotaUse]:
         """The use of quotas at ``now``, by the ids of the limits; rates are left out."""

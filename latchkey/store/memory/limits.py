@@ -48,15 +48,26 @@ class MemoryLimitStore:
 
         return self._database.change(transaction)
 
-    def give_back(self, limit_id: int, epoch: int, segment: str, spent: int) -> None:
-        self.give_back_all(segment, [Spent(limit_id, epoch, spent)])
+    def give_back(
+        self,
+        limit_id: int,
+        epoch: int,
+        segment: str,
+        spent: int,
+        next_epoch: int | None = None,
+    ) -> None:
+        self.give_back_all(segment, [Spent(limit_id, epoch, spent, next_epoch)])
 
     def give_back_all(self, segment: str, spent: Iterable[Spent]) -> None:
         def transaction(state: State) -> None:
             for one in spent:
                 for (limit_id, epoch, of), units in list(state.reservations.items()):
-                    if (limit_id, of) == (one.limit_id, segment) and has_tag(epoch, one.epoch):
+                    if (limit_id, of) != (one.limit_id, segment):
+                        continue
+                    if has_tag(epoch, one.epoch):
                         state.reservations[limit_id, epoch, of] = min(units, one.spent)
+                    elif epoch in one.skipped:
+                        state.reservations[limit_id, epoch, of] = 0
 
         self._database.change(transaction)
 

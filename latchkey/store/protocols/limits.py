@@ -31,11 +31,18 @@ class LimitStore(Protocol):
         has, and that suffices, nothing is added. None if there is no such quota.
         """
 
-    def give_back(self, limit_id: int, epoch: int, segment: str, spent: int) -> None:
+    def give_back(
+        self,
+        limit_id: int,
+        epoch: int,
+        segment: str,
+        spent: int,
+        next_epoch: int | None = None,
+    ) -> None:
         """Lower what is reserved for a segment in an epoch to what it has spent.
 
-        The segment must not spend more in that epoch. ``epoch`` may be modulo EPOCH_TAGS. Nothing
-        is given back to a period that is over.
+        The segment must not spend more in that epoch; see Spent. Nothing is given back to a period
+        that is over.
         """
 
     def give_back_all(self, segment: str, spent: Iterable[Spent]) -> None:
