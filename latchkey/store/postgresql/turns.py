@@ -31,7 +31,7 @@ SELECT pg_terminate_backend(activity.pid)
    AND held.objsubid = 1
    AND activity.application_name = current_setting('application_name')
    AND activity.wait_event = 'ClientRead'
-   AND activity.state_change < clock_timestamp() - interval '{LONGEST_IDLE} seconds'
+   AND activity.state_change < clock_timestamp() - interval '{LONGEST_IDLE} s'
 """  # noqa: S608 - nothing but constants
 
 log = logging.getLogger("latchkey")
