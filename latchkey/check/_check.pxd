@@ -14,21 +14,20 @@ from latchkey.check._entry cimport CacheEntry
 from latchkey.check._recent cimport Place, Recent
 from latchkey.check._routes cimport Open
 from latchkey.check._taking cimport Tables
-from latchkey.native._vector cimport expected
-from latchkey.native._words cimport load, load_relaxed
 
 
 cdef enum Decision:
     UNCERTAIN
     UNKNOWN         # one secret was presented, and it is in no cache
     ADMITTED
+    LIMITED         # admitted, after units were taken from the limits of the key
     FAILED          # an exception is raised
 
 
 # `secret` points into a str of the environ. No client can make the pointer invalid. Only code of
 # the server could, by a header name of a str subclass with its own comparison.
 # `cost` is what the request takes from the limits of its key; 0 leaves a key with limits undecided.
-# `limited` is the LimitOutcome in the environ, which owns it, or NULL.
+# `limited` is set for a LIMITED request: the LimitOutcome, which the environ owns.
 cdef struct Request:
     uint64_t cost
     PyObject *limited
@@ -87,28 +86,3 @@ cdef class Check:
 
 
 cdef Decision decide(Check check, PyObject *environ, Request *request) except FAILED
-cdef bint renews_lease(Check check, uint64_t coarse) noexcept
-
-
-cdef inline uint64_t *stripe_of(Check check, uint64_t hashed) noexcept nogil:
-    return &check.stripe_words[hashed & check.stripe_mask]
-
-
-cdef inline bint is_current(Check check, uint64_t *stripe, CacheEntry entry) noexcept:
-    """Whether no change of the key or of its account was published since before the entry's read.
-
-    The ticket is the sum of the two generations. Neither ever decreases, so an equal sum means that
-    each still was what it had been when it was loaded here. The order of the two loads does not
-    matter: a change that was answered before this request began incremented its stripe before both.
-    """
-    return load(stripe) + load(stripe_of(check, entry.account_hash)) == entry.ticket
-
-
-cdef inline bint has_lease(Check check, uint64_t coarse) noexcept:
-    """Whether cached entries count now; `coarse` is the time of CLOCK_MONOTONIC_COARSE.
-
-    The lease runs on CLOCK_BOOTTIME, which takes longer to read. A lease that was verified to last
-    longer than a coarse clock lags is still running at the same tick of the coarse clock. The
-    machine cannot have been suspended in between, since that moves the coarse clock.
-    """
-    return expected(load_relaxed(&check.leased_at) == coarse) or renews_lease(check, coarse)

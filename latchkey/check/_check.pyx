@@ -32,10 +32,12 @@ from latchkey.box._counters cimport (
     count,
 )
 from latchkey.box._sightings cimport check_source, count_use, in_another_second
-from latchkey.check._entry cimport DIGEST_AT, RECORD_HEAD, CacheEntry, entry_of_record
-from latchkey.check._headers cimport secret_in
-from latchkey.check._limits cimport LimitOutcome, LimitPlan, taken_outcome
-from latchkey.check._recent cimport Place, Recent, pair_in
+from latchkey.check._entry cimport (
+    DIGEST_AT, RECORD_HEAD, CacheEntry, entry_of_record, outcome_of
+)
+from latchkey.check._limits cimport LimitOutcome, LimitPlan
+from latchkey.check._reading cimport has_lease, is_current, prefetch_entry
+from latchkey.check._recent cimport Place, Recent
 from latchkey.check._routes cimport (
     OUTSIDE,
     UNCLEAR,
@@ -48,10 +50,8 @@ from latchkey.check._routes cimport (
 from latchkey.check._taking cimport ALL_TAKEN, Taking, tables_of, take_all
 from latchkey.credentials._proof cimport LOOKUP_SIZE, MARK_SIZE, SECRET_SIZE
 from latchkey.native._clock cimport (
-    CLOCK_BOOTTIME,
     CLOCK_MONOTONIC_COARSE,
     CLOCK_REALTIME_COARSE,
-    LAG_NS,
     has_expired,
     is_running,
     milliseconds,
@@ -59,7 +59,7 @@ from latchkey.native._clock cimport (
 )
 from latchkey.native._text cimport text_data
 from latchkey.native._vector cimport expected, refuse_second_setup, unexpected
-from latchkey.native._words cimport load, store_relaxed
+from latchkey.native._words cimport load
 
 from enum import Enum
 
@@ -73,14 +73,8 @@ cdef extern from "Python.h":
     int set_item "PyDict_SetItem"(PyObject *mapping, PyObject *key, PyObject *value) except -1
 
 
-cdef extern from "_fixed_hash.h":
-    uint64_t fastcache_fixed_hash(const char *key, size_t length) noexcept nogil
-
-
 cdef enum:
     SLOT_SIZE = 4096        # the longest record that is read from the shared cache
-
-cdef uint64_t FOREVER = <uint64_t>-1
 
 cdef str PRINCIPAL = "latchkey.principal"
 cdef str LIMITS = "latchkey.limits"
@@ -173,7 +167,8 @@ cdef class Check:
         """
         cdef Request request
         request.cost = self.cost
-        if decide(self, <PyObject *>environ, &request) != ADMITTED:
+        cdef Decision decision = decide(self, <PyObject *>environ, &request)
+        if decision != ADMITTED and decision != LIMITED:
             return Verdict.UNDECIDED
         principal = environ[PRINCIPAL]
         return Verdict.OPEN if principal is None else principal
@@ -230,7 +225,6 @@ cdef class Check:
         cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
         cdef uint64_t coarse = nanoseconds(CLOCK_MONOTONIC_COARSE)
         cdef uint64_t *row
-        cdef LimitOutcome outcome
         if not has_lease(self, coarse) or not is_running(entry.deadline, coarse):
             return UNCERTAIN
         if entry.revoked or has_expired(entry.expires, now):
@@ -244,7 +238,7 @@ cdef class Check:
             return UNCERTAIN
         row = self.uses.row_at(entry.credential_id)
         # An entry with conditions has to be evaluated each time.
-        if row != NULL and entry.evaluation is None and entry.limits is None:
+        if row != NULL and entry.evaluation is None:
             self.recent.remember(
                 request.hashed, entry, <uint32_t>(entry.account_hash & self.stripe_mask), row
             )
@@ -252,10 +246,7 @@ cdef class Check:
         count(&self.block, level)
         self.count_and_admit(environ, entry.principal, entry.credential_id, row, now)
         if unexpected(entry.limits is not None):
-            # Last: no code of a key runs before the gate has read the pointer.
-            outcome = taken_outcome(entry.limits, self.tables, request.cost)
-            set_item(<PyObject *>environ, <PyObject *>LIMITS, <PyObject *>outcome)
-            request.limited = <PyObject *>outcome
+            return limited(self, <PyObject *>environ, entry, request)
         return ADMITTED
 
     cdef bint takes(self, CacheEntry entry, Request *request, int64_t now) except -1:
@@ -291,36 +282,6 @@ cdef class Check:
         return 0
 
 
-cdef bint renews_lease(Check check, uint64_t coarse) noexcept:
-    cdef uint64_t until = load(check.fresh_until)
-    cdef uint64_t now
-    if until != FOREVER:
-        now = nanoseconds(CLOCK_BOOTTIME)
-        if now + LAG_NS >= until:
-            return now < until
-    store_relaxed(&check.leased_at, coarse)
-    return True
-
-
-cdef inline int prefetch_entry(Check check, PyObject *environ, Request *request) except -1:
-    """Read the secret, and prefetch the memory that the next steps read."""
-    cdef const char *secret = secret_in(environ)
-    request.secret = secret
-    if unexpected(secret == NULL):
-        request.hashed = 0
-        request.stripe = NULL
-        request.place = NULL
-        return 0
-    request.hashed = fastcache_fixed_hash(secret + MARK_SIZE, LOOKUP_SIZE)
-    request.stripe = stripe_of(check, request.hashed)
-    fastcache_prefetch(request.stripe)
-    request.place = pair_in(check.places, check.pair_mask, request.hashed)
-    if expected(request.place != NULL):
-        fastcache_prefetch(request.place)
-        fastcache_prefetch(request.place + 1)
-    return 0
-
-
 cdef inline Decision admit_open(Check check, PyObject *environ) except FAILED:
     """Count a request for an open route, which has no principal."""
     set_item(environ, <PyObject *>PRINCIPAL, <PyObject *>None)
@@ -344,7 +305,6 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
     cdef uint64_t coarse
     cdef int64_t now
     request.secret = NULL
-    request.limited = NULL
     if not (expected(check.decides) and expected(PyDict_CheckExact(environ))):
         return UNCERTAIN
     if unexpected(check.open_routes.only != NULL):
@@ -366,7 +326,7 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
     if expected(place != NULL):
         fastcache_prefetch(place.row)
         fastcache_prefetch(place.row + SOURCE)
-        fastcache_prefetch(place.principal)
+        fastcache_prefetch(place.held)
         fastcache_prefetch(&check.stripe_words[place.account_stripe])
     fastcache_digest(&check.key, <const unsigned char *>secret, SECRET_SIZE, digest)
     if expected(place != NULL):
@@ -375,12 +335,12 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
         coarse = nanoseconds(CLOCK_MONOTONIC_COARSE)
         if (
             expected(fastcache_equal_digests(digest, place.digest))
-            and expected(place.principal != NULL)
+            and expected(place.held != NULL)
             # The sum decides, as in `is_current`.
             and expected(
                 load(stripe) + load(&check.stripe_words[place.account_stripe]) == place.ticket
             )
-            and expected(place.left != 0)
+            and expected(place.left > 0)
             and expected(has_lease(check, coarse))
             and expected(is_running(place.deadline, coarse))
         ):
@@ -393,8 +353,47 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
                 count(&check.block, AUTHENTICATED)
                 # The insertion may run a key's Python code, after which the place may hold another
                 # entry.
-                set_item(environ, <PyObject *>PRINCIPAL, place.principal)
+                set_item(environ, <PyObject *>PRINCIPAL, place.held)
                 if unexpected(in_another_second(before, <uint64_t>now)):
                     check_source(check.sightings, <dict>environ, row, <uint64_t>now)
                 return ADMITTED
+        if place.left < 0 and fastcache_equal_digests(digest, place.digest):
+            return admit_limited(check, environ, request, place, coarse)
     return check.look_up(<dict>environ, request)
+
+
+cdef Decision admit_limited(
+    Check check, PyObject *environ, Request *request, Place *place, uint64_t coarse
+) except FAILED:
+    """Decide a request of a key with limits by its place in the table of recent hits."""
+    cdef CacheEntry entry = <CacheEntry>place.held
+    cdef uint64_t *row = place.row
+    cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
+    cdef uint64_t before
+    if not (
+        is_current(check, request.stripe, entry)
+        and has_lease(check, coarse)
+        and is_running(entry.deadline, coarse)
+        and not has_expired(entry.expires, now)
+    ):
+        return check.look_up(<dict>environ, request)
+    place.left += 1
+    if not check.takes(entry, request, now):
+        return UNCERTAIN
+    before = count_use(row, now)
+    count(&check.block, CACHE_HIT)
+    count(&check.block, AUTHENTICATED)
+    set_item(environ, <PyObject *>PRINCIPAL, <PyObject *>entry.principal)
+    if unexpected(in_another_second(before, <uint64_t>now)):
+        check_source(check.sightings, <dict>environ, row, <uint64_t>now)
+    return limited(check, environ, entry, request)
+
+
+cdef inline Decision limited(
+    Check check, PyObject *environ, CacheEntry entry, Request *request
+) except FAILED:
+    """Store the outcome of an admitted request. This comes last: no other code removes it again."""
+    cdef LimitOutcome outcome = outcome_of(entry, check.tables, request.cost)
+    set_item(environ, <PyObject *>LIMITS, <PyObject *>outcome)
+    request.limited = <PyObject *>outcome
+    return LIMITED

@@ -14,6 +14,10 @@ cdef class TellingStart:
     cdef bint as_x
 
 
+# A start_response that adds the headers of a LimitOutcome.
+cdef TellingStart telling(PyObject *start_response, PyObject *outcome, bint as_x)
+
+
 cdef class Gate:
     # The function that a call runs; see PEP 590.
     cdef object (*called)(Gate, PyObject **, size_t, PyObject *)

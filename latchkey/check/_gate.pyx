@@ -14,8 +14,8 @@ cimport cython
 from cpython.object cimport PyObject
 
 from fastcache.shared._digest cimport DIGEST_SIZE
-from latchkey.check._check cimport ADMITTED, UNKNOWN, Check, Decision, Request, decide
-from latchkey.check._limits cimport LimitOutcome, header_list
+from latchkey.check._check cimport ADMITTED, LIMITED, UNKNOWN, Check, Decision, Request, decide
+from latchkey.check._limits cimport LimitOutcome, add_headers
 from latchkey.credentials._proof cimport SECRET_SIZE
 from latchkey.native._text cimport item
 from latchkey.native._vector cimport (
@@ -53,21 +53,26 @@ cdef object started(TellingStart start, PyObject **arguments, size_t flagged, Py
     if names != NULL or not 2 <= count <= 3:
         raise TypeError("start_response takes a status, headers, and optionally exc_info")
     # The application may use its list again.
-    headers = list(<object>arguments[1])
-    headers += header_list(start.outcome, start.as_x)
+    cdef list headers = list(<object>arguments[1])
+    add_headers(start.outcome, headers, start.as_x)
     passed[0] = arguments[0]
     passed[1] = <PyObject *>headers
     passed[2] = arguments[2] if count == 3 else NULL
     return PyObject_Vectorcall(<PyObject *>start.start_response, passed, <size_t>count, NULL)
 
 
-cdef object pass_limited(Gate gate, PyObject *environ, PyObject *start_response, PyObject *outcome):
-    """Call the application for a request that took from limits."""
+cdef TellingStart telling(PyObject *start_response, PyObject *outcome, bint as_x):
     cdef TellingStart start = TellingStart.__new__(TellingStart)
     start.called = &started
     start.start_response = <object>start_response
     start.outcome = <LimitOutcome?>outcome
-    start.as_x = gate.check.as_x
+    start.as_x = as_x
+    return start
+
+
+cdef object pass_limited(Gate gate, PyObject *environ, PyObject *start_response, PyObject *outcome):
+    """Call the application for a request that took from limits."""
+    start = telling(start_response, outcome, gate.check.as_x)
     return pass_on(gate, environ, <PyObject *>start)
 
 
@@ -134,9 +139,9 @@ cdef object called(Gate gate, PyObject **arguments, size_t flagged, PyObject *na
     request.cost = gate.check.cost
     decision = decide(gate.check, arguments[0], &request)
     if expected(decision == ADMITTED):
-        if unexpected(request.limited != NULL):
-            return pass_limited(gate, arguments[0], arguments[1], request.limited)
         return pass_on(gate, arguments[0], arguments[1])
+    if expected(decision == LIMITED):
+        return pass_limited(gate, arguments[0], arguments[1], request.limited)
     return examined(gate, <object>arguments[0], <object>arguments[1], &request, decision)
 
 

@@ -19,14 +19,14 @@ cpdef enum:
 
 
 cdef class LimitPlan:
-    cdef Step[MOST_STEPS] steps
     cdef int count
+    cdef Step[MOST_STEPS] steps
     cdef readonly tuple limits
     cdef readonly tuple names
     cdef readonly tuple sources
     cdef readonly str text
     cdef tuple shown            # owns what the steps point to
-    cdef str announced          # the value of RateLimit-Policy
+    cdef tuple announced        # the header RateLimit-Policy
     cdef uint64_t announced_until   # the UTC day on which that changes
 
     cdef int announce(self, int64_t now) except -1
@@ -42,4 +42,4 @@ cdef class LimitOutcome:
 
 
 cdef LimitOutcome taken_outcome(LimitPlan plan, Tables tables, uint64_t cost)
-cdef list header_list(LimitOutcome outcome, bint as_x)
+cdef int add_headers(LimitOutcome outcome, list headers, bint as_x) except -1

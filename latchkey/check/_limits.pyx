@@ -22,7 +22,8 @@ from latchkey.check._taking cimport (
     take_all,
     words_of,
 )
-from latchkey.native._clock cimport CLOCK_REALTIME, milliseconds
+from latchkey.native._clock cimport CLOCK_REALTIME, CLOCK_REALTIME_COARSE, milliseconds
+from latchkey.native._text cimport put_number
 from latchkey.native._vector cimport unexpected
 
 from datetime import UTC, datetime, timedelta
@@ -37,7 +38,6 @@ cdef enum:
     MOST_OF_EACH = 4
     LONGEST_VALUE = 1024        # of a header, for MOST_STEPS limits
     LONGEST_SHOWN = 80          # of the name of a limit with what belongs to it
-    DIGITS = 20
 
 cdef object _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 cdef object _MILLISECOND = timedelta(milliseconds=1)
@@ -117,7 +117,7 @@ cdef class LimitPlan:
     @property
     def policy(self):
         """The value of the header RateLimit-Policy."""
-        return policy_of(self, milliseconds(CLOCK_REALTIME))
+        return policy_of(self, milliseconds(CLOCK_REALTIME))[1]
 
     def take(self, tables, cost=1, *, now=None):
         """Take `cost` units from all limits, or from none; returns a LimitOutcome.
@@ -157,19 +157,19 @@ cdef class LimitPlan:
             else:
                 values.append(f'"{name}";q={limit.quota};w={(end - start).days * 86_400}')
                 until = min(until, <uint64_t>((end - _EPOCH) // _DAY))
-        value = ", ".join(values)
+        header = (POLICY, ", ".join(values))
         with cython.critical_section(self):
-            self.announced = value
+            self.announced = header
             self.announced_until = until
         return 0
 
 
-cdef str policy_of(LimitPlan plan, int64_t now):
+cdef tuple policy_of(LimitPlan plan, int64_t now):
     if unexpected(<uint64_t>now // DAY_MS >= plan.announced_until):
         plan.announce(now)
     with cython.critical_section(plan):
-        value = plan.announced
-    return value
+        header = plan.announced
+    return header
 
 
 cdef int64_t moment(object now) except? -1:
@@ -262,7 +262,7 @@ cdef LimitOutcome taken(LimitPlan plan, object given, uint64_t cost, int64_t now
         verdict = take_all(plan.steps, plan.count, tables, cost, now, &taking)
     outcome = taken_outcome(plan, tables, cost)
     outcome.verdict = verdict
-    outcome.index = taking.index
+    outcome.index = -1 if verdict == TAKEN else taking.index
     if verdict == REFUSED:
         outcome.wait = taking.wait
     return outcome
@@ -278,23 +278,6 @@ cdef int read_level(LimitOutcome outcome, int index, int64_t now, Shown *shown) 
         # Rounded up.
         shown.reset = <uint64_t>(-((at - end) // _ONE_SECOND))
     return 0
-
-
-cdef inline char *put_number(char *to, uint64_t number) noexcept:
-    """Write a number in decimal; returns the end."""
-    cdef char digits[DIGITS]
-    cdef int count = 0
-    while True:
-        digits[count] = <char>(48 + number % 10)
-        count += 1
-        number //= 10
-        if number == 0:
-            break
-    while count > 0:
-        count -= 1
-        to[0] = digits[count]
-        to += 1
-    return to
 
 
 cdef str levels_value(LimitOutcome outcome, int64_t now):
@@ -318,11 +301,15 @@ cdef str levels_value(LimitOutcome outcome, int64_t now):
     return value[:end - value].decode("ascii")
 
 
-cdef list header_list(LimitOutcome outcome, bint as_x):
-    cdef int64_t now = milliseconds(CLOCK_REALTIME)
+cdef int add_headers(LimitOutcome outcome, list headers, bint as_x) except -1:
+    """Append the headers that tell what is left, with the newest numbers."""
+    cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
     if as_x:
-        return x_headers(outcome, now)
-    return [(POLICY, policy_of(outcome.plan, now)), (LEVELS, levels_value(outcome, now))]
+        headers += x_headers(outcome, now)
+        return 0
+    headers.append(policy_of(outcome.plan, now))
+    headers.append((LEVELS, levels_value(outcome, now)))
+    return 0
 
 
 cdef list x_headers(LimitOutcome outcome, int64_t now):
@@ -392,7 +379,9 @@ cdef class LimitOutcome:
         """
         if style not in ("draft", "x"):
             raise ValueError(f"style must be draft or x, not {style}")
-        return header_list(self, style == "x")
+        headers = []
+        add_headers(self, headers, style == "x")
+        return headers
 
     def __repr__(self):
         verdict = ("TAKEN", "REFUSED", "NEEDS_STORE")[self.verdict]

@@ -27,9 +27,9 @@ cdef class KnownAnswers:
     cdef bint compares_query    # whether the original query has to be compared by Python
     cdef set methods            # those that were found valid
     cdef set hosts
-    cdef dict urls              # by URL: answers by id of a principal
+    cdef dict urls              # by URL: answers by id of a principal, and the cost
     cdef Counters counters
     cdef CounterBlock block     # the words of `counters`
     cdef int allowed            # the counter of allowed requests
 
-    cdef dict answers_for(self, PyObject *environ)
+    cdef tuple answers_for(self, PyObject *environ)

@@ -33,6 +33,7 @@ class KnownAnswers:
         principal: Principal,
         status: str,
         headers: tuple[tuple[str, str], ...],
+        cost: int = 0,
     ) -> None: ...
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse, /

@@ -8,11 +8,14 @@ the same principal. It leaves all other requests to Python, which alone decides 
 
 cimport cython
 from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp
 
 from fastcache.shared._words cimport Counters
 from latchkey.box._counters cimport count
-from latchkey.check._check cimport ADMITTED, Check, Request, decide
+from latchkey.check._check cimport ADMITTED, LIMITED, Check, Decision, Request, decide
+from latchkey.check._gate cimport telling
+from latchkey.check._limits cimport LimitOutcome, add_headers
 from latchkey.native._text cimport has, is_str, item, plain, text_size
 from latchkey.native._vector cimport (
     PyObject_Vectorcall,
@@ -41,6 +44,7 @@ cdef enum:
     MOST_URLS = 64
     MOST_NAMES = 1024           # of hosts, and of methods
     MOST_PRINCIPALS = 4096      # of each URL
+    MOST_COST = 1_000_000
 
 cdef str PRINCIPAL = "latchkey.principal"
 cdef str RAW_URI = "RAW_URI"
@@ -105,6 +109,8 @@ cdef class KnownAnswers:
     What was allowed before is allowed again as long as the check admits the credential: the answer
     depends on nothing but the verify URL and the principal. Do not `learn` answers that depend on
     the original method, host or path.
+
+    The URL also determines what a request takes from the limits of its key.
     """
 
     def __init__(
@@ -139,9 +145,17 @@ cdef class KnownAnswers:
         """Handle a WSGI call (PEP 3333)."""
         return PyVectorcall_Call(self, arguments, named)
 
-    def learn(self, dict environ not None, principal, str status not None, tuple headers not None):
-        """Remember the answer to a request that was allowed; its method and host are valid."""
+    def learn(
+        self, dict environ not None, principal, str status not None, tuple headers not None, cost=0
+    ):
+        """Remember the answer to a request that was allowed; its method and host are valid.
+
+        `headers` do not tell what is left of limits. `cost` is that of the URL; with 0, requests of
+        keys with limits are left to Python.
+        """
         cdef dict answers
+        if not 0 <= cost <= MOST_COST:
+            raise ValueError(f"a cost is 0 to {<int>MOST_COST}, not {cost}")
         url = environ[RAW_URI]
         for names, name in (
             (self.methods, environ[self.method]), (self.hosts, environ[self.host]),
@@ -149,18 +163,19 @@ cdef class KnownAnswers:
             if len(names) >= MOST_NAMES:
                 names.clear()
             names.add(name)
-        answers = self.urls.get(url)
-        if answers is None:
+        answers, known_cost = self.urls.get(url, (None, None))
+        if answers is None or known_cost != cost:
             if len(self.urls) >= MOST_URLS:
                 self.urls.clear()
-            answers = self.urls[url] = {}
+            answers = {}
+            self.urls[url] = (answers, cost)
         if len(answers) >= MOST_PRINCIPALS:
             answers.clear()
         # The principal is stored, so no other one gets its id.
         answers[id(principal)] = (principal, status, headers)
 
-    cdef dict answers_for(self, PyObject *environ):
-        """The known answers by principal, if the request is complete and valid; None otherwise."""
+    cdef tuple answers_for(self, PyObject *environ):
+        """What is known of the URL, if the request is complete and valid; None otherwise."""
         cdef PyObject *url
         cdef PyObject *method
         cdef PyObject *target
@@ -190,7 +205,7 @@ cdef class KnownAnswers:
             text = plain(url)
             if text == NULL or has_query(text, text_size(url)):
                 return None
-        return <dict>answers
+        return <tuple>answers
 
 
 cdef inline bint has_query(const char *text, Py_ssize_t size) noexcept:
@@ -202,7 +217,8 @@ cdef object answered(
 ):
     """Handle a WSGI call (PEP 3333), called by PEP 590."""
     cdef Request request
-    cdef dict answers
+    cdef Decision decision
+    cdef tuple answers
     cdef PyObject *principal
     cdef PyObject *found
     cdef PyObject *handed[2]
@@ -215,13 +231,13 @@ cdef object answered(
     answers = known.answers_for(arguments[0])
     if unexpected(answers is None):
         return call(known.undecided, arguments)
-    # Keys with limits are left undecided: what the request costs is known to Python.
-    request.cost = 0
-    if unexpected(decide(known.check, arguments[0], &request) != ADMITTED):
+    request.cost = <uint64_t>answers[1]
+    decision = decide(known.check, arguments[0], &request)
+    if unexpected(decision != ADMITTED) and decision != LIMITED:
         return call(known.undecided, arguments)
     principal = item(arguments[0], PRINCIPAL)
     if expected(principal != NULL):
-        found = item(<PyObject *>answers, <size_t>principal)
+        found = item(<PyObject *>answers[0], <size_t>principal)
         if expected(found != NULL) and expected(
             <PyObject *>(<tuple>found)[0] == principal
         ):
@@ -230,10 +246,18 @@ cdef object answered(
             status = entry[1]
             # The server may change the list.
             headers = list(<tuple>entry[2])
+            if unexpected(decision == LIMITED):
+                add_headers(<LimitOutcome>request.limited, headers, known.check.as_x)
             handed[0] = <PyObject *>status
             handed[1] = <PyObject *>headers
             PyObject_Vectorcall(arguments[1], handed, 2, NULL)
             return []
+    if decision == LIMITED:
+        # What the request costs was taken here.
+        start = telling(arguments[1], request.limited, known.check.as_x)
+        handed[0] = arguments[0]
+        handed[1] = <PyObject *>start
+        return call(known.admitted, handed)
     return call(known.admitted, arguments)
 
 

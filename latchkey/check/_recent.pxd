@@ -1,7 +1,7 @@
 # The table of recently admitted credentials.
 
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from latchkey.check._entry cimport CacheEntry
 from fastcache.shared._digest cimport DIGEST_SIZE
@@ -13,9 +13,9 @@ cdef struct Place:          # one cache line: all that decides, except the strip
     uint64_t deadline
     int64_t expires
     uint64_t *row           # where uses are counted
-    PyObject *principal     # owned; NULL in an empty place
+    PyObject *held          # owned: the principal, or the entry of a key with limits; or NULL
     uint32_t account_stripe  # the index of the stripe of the account
-    uint32_t left           # number of hits until the cache is read again
+    int32_t left            # hits until the cache is read again; below 0 for a key with limits
 
 
 cdef class Recent:

@@ -2,7 +2,7 @@
 """Recently admitted credentials: a small table before the caches, read without creating a key.
 
 A place holds everything that decides a hit in one cache line, and is identified by the digest in
-it, which only the secret has. It is valid under the same ticket, deadline and expiry as the entry
+it, which only the secret has. That of a key with limits leads to them through its entry. It is valid under the same ticket, deadline and expiry as the entry
 from which it was filled. A key has two adjacent places: a new entry moves the first one to the
 second place, and evicts the second.
 
@@ -35,7 +35,7 @@ cdef enum:
     HITS = 256              # hits of a place until the cache is read again
 
 
-# no_gc: a principal consists of strings and numbers, and never refers back to this table.
+# no_gc: principals and entries consist of strings and numbers, and never refer back to this table.
 @cython.final
 @cython.no_gc
 @cython.auto_pickle(False)
@@ -57,7 +57,7 @@ cdef class Recent:
         cdef uint64_t index
         if self.places != NULL:
             for index in range(2 * self.pairs):
-                decref(self.places[index].principal)
+                decref(self.places[index].held)
             fastcache_unmap_pages(self.places, 2 * self.pairs * sizeof(Place))
 
     cdef bint has_places(self) noexcept:
@@ -84,19 +84,19 @@ cdef class Recent:
         place = pair_in(self.places, self.pairs - 1, hashed)
         if not fastcache_equal_digests(place.digest, entry.sum):
             if not fastcache_equal_digests(place[1].digest, entry.sum):
-                former = place[1].principal
+                former = place[1].held
                 place[1] = place[0]
-                place.principal = former
+                place.held = former
             else:
                 place += 1
-        former = place.principal
+        former = place.held
         memcpy(place.digest, entry.sum, DIGEST_SIZE)
         place.ticket = entry.ticket
         place.deadline = entry.deadline
         place.expires = entry.expires
         place.row = row
-        place.left = HITS
+        place.left = HITS if entry.limits is None else -HITS
         place.account_stripe = account_stripe
-        place.principal = <PyObject *>entry.principal
-        incref(place.principal)
+        place.held = <PyObject *>(entry.principal if entry.limits is None else entry)
+        incref(place.held)
         decref(former)

@@ -34,7 +34,7 @@ cdef struct Step:           # one limit
 
 
 cdef struct Taking:
-    int index               # of the limit that decided, or -1
+    int index               # of the limit that decided, unless all were taken
     uint64_t wait           # nanoseconds until a refusing limit would admit; UINT64_MAX for never
 
 

@@ -140,7 +140,13 @@ cdef int take_all(
     cdef uint64_t after[MOST_STEPS]
     cdef Step *step
     cdef int verdict, i, k
+    taking.index = 0
     taking.wait = UINT64_MAX
+    if expected(count == 1) and expected(steps.kind == RATE):
+        words[0] = tables.rates.arrivals.row_at(steps.row)
+        if unexpected(words[0] == NULL):
+            return NO_ROOM
+        return take_rate(tables.rates, steps, words[0], cost, after, taking)
     for i in range(count):
         words[i] = words_of(tables, &steps[i])
         if unexpected(words[i] == NULL):
@@ -163,7 +169,6 @@ cdef int take_all(
                 compare_exchange(words[k], after[k], after[k] - step.interval * cost)
             taking.index = i
             return verdict
-    taking.index = -1
     return ALL_TAKEN
 
 

@@ -2,6 +2,8 @@
 
 from cpython.object cimport PyObject
 
+from libc.stdint cimport uint64_t
+
 # The C code below uses latchkey_expected from _vector.pxd.
 from latchkey.native._vector cimport expected
 
@@ -31,3 +33,20 @@ cdef extern from *:
     }
     """
     const char *plain "latchkey_plain"(PyObject *text) noexcept
+
+
+cdef inline char *put_number(char *to, uint64_t number) noexcept:
+    """Write a number in decimal; returns the end."""
+    cdef char digits[20]
+    cdef int count = 0
+    while True:
+        digits[count] = <char>(48 + number % 10)
+        count += 1
+        number //= 10
+        if number == 0:
+            break
+    while count > 0:
+        count -= 1
+        to[0] = digits[count]
+        to += 1
+    return to
