@@ -16,6 +16,8 @@ import pytest
 from fastcache.shared import (
     BloomFilter,
     Counters,
+    Quota,
+    QuotaTable,
     Rate,
     RateTable,
     SharedCache,
@@ -189,6 +191,16 @@ def use_rates(memory: memoryview) -> None:
             rates.reset(row)
 
 
+def use_quotas(memory: memoryview) -> None:
+    quotas = QuotaTable(15, memory=memory[8:], backed=memory[:8])
+    for row in (0, 7, 14):
+        with suppress(IndexError):
+            assert quotas.spend(Quota(row, 1, 5), 5, 100) in (True, False, None)
+            state = quotas.state(row)
+            quotas.publish(row, state.epoch_tag + 1, 1, 5, 65_535, 3)
+            assert quotas.spend(Quota(row, 1, 5), 6, 100) is False
+
+
 def use_filter(memory: memoryview) -> None:
     bloom = BloomFilter(4096, memory=memory)
     for digest in (bytes(32), b"\xff" * 32, bytes(range(32))):
@@ -210,7 +222,7 @@ def use_tallies(memory: memoryview) -> None:
 
 @pytest.mark.parametrize(
     "use",
-    [use_stripes, use_counters, use_windows, use_filter, use_tallies, use_rates],
+    [use_stripes, use_counters, use_windows, use_filter, use_tallies, use_rates, use_quotas],
     ids=lambda use: use.__name__,
 )
 def test_any_content_of_words(use: Callable[[memoryview], None], long: bool) -> None:

@@ -11,6 +11,8 @@ from fastcache import Cached, CacheInfo, CacheStats, LRUCache, TTLCache, cached
 from fastcache.shared import (
     Counters,
     KeyedDigest,
+    Quota,
+    QuotaTable,
     Rate,
     RateTable,
     Region,
@@ -148,6 +150,11 @@ def shared() -> None:
     assert_type(taken.refused_by, int | None)
     assert_type(rates.level(Rate(0, 1_000, 5)).remaining, int)
     rates.take([Rate(0, 1, 1)])  # type: ignore[arg-type]
+    quotas = QuotaTable(8)
+    assert_type(quotas.publish(0, 1, 1, 5, 65_535), tuple[int, int] | None)
+    assert_type(quotas.spend(Quota(0, 1, 5), 1, 20_000), bool | None)
+    assert_type(quotas.state(0).spent, int)
+    quotas.spend(0, 1, 20_000)  # type: ignore[arg-type]
 
 
 def in_a_segment() -> None:

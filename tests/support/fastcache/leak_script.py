@@ -20,6 +20,8 @@ from fastcache import LRUCache, TTLCache, cached
 from fastcache.shared import (
     Counters,
     KeyedDigest,
+    Quota,
+    QuotaTable,
     Rate,
     RateTable,
     Region,
@@ -181,6 +183,14 @@ def use_memory(memory: Any, backed: Any) -> None:
             rates.level(Rate(row, 10, 5))
     with suppress(TypeError):
         rates.take((5,))  # type: ignore[arg-type]
+    quotas = QuotaTable(2, memory=memory)
+    for row in range(4):
+        with suppress(IndexError):
+            quotas.publish(row, row, 1, 5, 65_535)
+            quotas.spend(Quota(row, 1, 5), 1, 1)
+            quotas.state(row)
+    with suppress(TypeError):
+        quotas.spend(5, 1, 1)  # type: ignore[arg-type]
     Counters(["a"], memory=memory).compare_exchange(0, 1 << 60, 5)
     digest = KeyedDigest(b"key")
     digest.digest("kéy")
