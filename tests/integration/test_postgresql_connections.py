@@ -181,6 +181,32 @@ def test_a_lost_synchronous_standby_delays_a_change_for_a_while_only(seal: Seal)
             wait_until(lambda: works(store), "commits without a standby")
 
 
+def test_a_process_waits_for_one_turn_at_a_time(
+    postgresql: Postgresql, postgresql_url: str
+) -> None:
+    location = location_of(postgresql_url)
+    connections = PostgresqlConnections(location, pool_size=3, lookup_timeout=5, write_timeout=2)
+    failures = []
+
+    def change() -> None:
+        try:
+            with connections.writing():
+                pass
+        except StoreError as error:
+            failures.append(error.detail)
+
+    with closing(connections):
+        with connections.writing() as connection:
+            threads = [threading.Thread(target=change) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                # So that the server does not end the transaction.
+                connection.exec_driver_sql("SELECT pg_sleep(0.05)")
+        change()
+    assert failures == ["other changes of this process did not end in time"] * 2
+
+
 def within_a_pipeline(protocol: PGconn) -> None:
     protocol.enter_pipeline_mode()
     protocol.send_query_params(b"SELECT 1", None)

@@ -102,7 +102,8 @@ class PostgresqlConnections:
         changes are waiting already; ``upkeep`` occupies no place for changes and wakes no box.
         """
         place = nullcontext() if upkeep else self.places.place(until_settled=not secured)
-        with place, self._transaction() as connection:
+        alone = self._turns.alone(self._write_timeout)
+        with place, alone, self._transaction() as connection:
             driver = driver_of(connection)
             driver.patience = 2 * self._write_timeout
             with self._turns.waiting():

@@ -2,6 +2,7 @@
 
 The server ends a transaction that is idle for too long. It has no such limit within a pipeline, nor
 after its end if the driver asked for the results once more. Then the others end the connection.
+Each process waits for one turn at a time, so one that stops delays the others once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from threading import Lock
 
 from sqlalchemy import Connection
+
+from latchkey.errors import StoreError
 
 TURN = 0x6C61746368_01
 """The key of the advisory lock by which changes take turns."""
@@ -38,11 +41,25 @@ log = logging.getLogger("latchkey")
 
 
 class Turns:
-    """The waits of one process for a turn."""
+    """The turns of one process, and its waits for them."""
 
     def __init__(self) -> None:
+        self._own = Lock()
         self._lock = Lock()
         self._since: list[float] = []
+
+    @contextmanager
+    def alone(self, timeout: float) -> Iterator[None]:
+        """Let no other thread wait for a turn, or have one, during the block.
+
+        Raises StoreError if another one does after ``timeout`` in seconds.
+        """
+        if not self._own.acquire(timeout=timeout):
+            raise StoreError("other changes of this process did not end in time")
+        try:
+            yield
+        finally:
+            self._own.release()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
