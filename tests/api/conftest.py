@@ -8,16 +8,6 @@ import pytest
 
 from tests.support.service import NewRows, Pair, Service
 
-_OF_SQLITE = {"test_secrets.py": "searches the files of SQLite"}
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--integration``, leave out the modules that are about SQLite's files."""
-    if config.getoption("--integration"):
-        left_out = [item for item in items if item.path.name in _OF_SQLITE]
-        items[:] = [item for item in items if item.path.name not in _OF_SQLITE]
-        config.hook.pytest_deselected(items=left_out)
-
 
 @pytest.fixture(scope="session")
 def solo(tmp_path_factory: pytest.TempPathFactory, new_rows: NewRows) -> Iterator[Service]:

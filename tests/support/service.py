@@ -100,7 +100,7 @@ class Service:
             "LATCHKEY_AUDIT_HEAD_FILE": str(directory / "secrets" / "audit.head"),
             "LATCHKEY_BIND": f"127.0.0.1:{self.port}",
             "LATCHKEY_WORKERS": "2",
-            **({"LATCHKEY_DATABASE_URL": on.server.url(on.name)} if on else {}),
+            **({"LATCHKEY_DATABASE_URL": on.url()} if on else {}),
             **settings,
         }
         self.process: Process | None = None
