@@ -23,7 +23,7 @@ _SEEN, _HIDDEN = ["account:read"], ["credentials:read"]
 # After the refusal of a change, or a change that was answered with an error.
 _RETRY_AFTER = 0.1
 # The keys of the last changes are presented on, so that a box that returns late is seen.
-_SHOWN_ON = 12
+_SHOWN_ON = 4
 
 
 @dataclass
