@@ -1,0 +1,450 @@
+"""The compiled check of keys with limits: it takes as the plan does, if it admits a request."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latchkey.addresses import ClientAddresses
+from latchkey.box.counter_names import Use
+from latchkey.box.shared import SharedState
+from latchkey.box.sightings import Sightings
+from latchkey.check._check import Check, Verdict
+from latchkey.check._entry import CacheEntry
+from latchkey.check._gate import Gate
+from latchkey.check._limits import TAKEN, LimitPlan
+from latchkey.check.open_routes import NOTHING_OPEN
+from latchkey.check.request_conditions import RequestConditions
+from latchkey.credentials.conditions import NO_CONDITIONS, Conditions, parse_networks
+from latchkey.credentials.limits import RateLimit, StoredLimit, quota_limit, rate_limit
+from latchkey.credentials.models import Principal
+from latchkey.credentials.tokens import lookup_key
+from tests.support.auth.limit_clock import Clock, new_tables
+from tests.support.auth.worker import Worker
+
+SECOND = 10**9
+FOREVER = 65_535
+LIMITS = "latchkey.limits"
+ONE = LimitPlan((StoredLimit(1, rate_limit("10/second")),))
+
+
+class Box:
+    """A worker whose limits run by a clock of the test, and a check of its requests."""
+
+    def __init__(self, path: Path) -> None:
+        self.clock = Clock()
+        shared = SharedState.private()
+        shared.limits = new_tables(self.clock)
+        self.worker = Worker(path, shared=shared, real_time=True)
+        self.tables = shared.limits
+        self.secret = self.worker.issue()
+        self.found = self.worker.authenticate(self.secret)
+
+    def limit(self, plan: LimitPlan | None, **fields: Any) -> None:
+        """Give the cached entry of the key this plan, in place of what the database has."""
+        authenticator = self.worker.authenticator
+        lookup = lookup_key(self.secret)
+        authenticator.invalidate(lookup)
+        self.worker.authenticate(self.secret)
+        entry = authenticator.known.get(lookup)
+        assert entry is not None
+        given = {
+            "ticket": entry.ticket,
+            "deadline": entry.deadline,
+            "digest": entry.digest,
+            "principal": entry.principal,
+            "revoked": False,
+            "conditions": NO_CONDITIONS,
+            **fields,
+        }
+        authenticator.known.put(lookup, CacheEntry(limits=plan, **given))
+
+    def check(self, **options: Any) -> Check:
+        authenticator = self.worker.authenticator
+        return Check(
+            authenticator,
+            known=authenticator.compiled,
+            open_routes=NOTHING_OPEN,
+            sightings=Sightings(authenticator.shared),
+            conditions=RequestConditions(ClientAddresses(), authenticator.shared.count_refusal),
+            **options,
+        )
+
+    def request(self) -> dict[str, Any]:
+        return {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/",
+            "REMOTE_ADDR": "192.0.2.7",
+            "HTTP_AUTHORIZATION": f"Bearer {self.secret}",
+        }
+
+    def uses(self) -> int:
+        return self.worker.authenticator.shared.uses.row(self.found.credential_id)[Use.USES]
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    box = Box(tmp_path_factory.mktemp("limited") / "latchkey.db")
+    yield box
+    box.worker.close()
+
+
+@pytest.fixture(autouse=True)
+def _fresh(box: Box) -> None:
+    """Fill all buckets: the rows belong to no test."""
+    box.clock.now += 10**14
+
+
+# ---------------------------------------------------------------- the same as the plan
+
+
+some_rates = st.builds(
+    lambda count, period, burst: rate_limit(f"{count}/{period}", "a", burst),
+    st.integers(1, 20),
+    st.sampled_from(["second", "minute"]),
+    st.integers(1, 6),
+)
+some_quotas = st.builds(
+    lambda quota, period: quota_limit("b", quota, period),
+    st.integers(1, 12),
+    st.sampled_from(["day", "month", "total"]),
+)
+steps = st.one_of(
+    st.just(("ask", 0)),
+    st.tuples(st.just("wait"), st.integers(0, 5 * SECOND)),
+    st.tuples(st.just("grant"), st.integers(0, 12)),
+)
+
+
+def plan_of(limits: list[Any], split: int, default: RateLimit | None) -> LimitPlan:
+    """A plan of these limits, of which the first `split` are the key's; rows are 1, 2, ..."""
+    stored = [StoredLimit(row, limit, 3) for row, limit in enumerate(limits, 1)]
+    if default is None:
+        return LimitPlan(tuple(stored[:split]), tuple(stored[split:]))
+    return LimitPlan((), tuple(stored), (default, 9))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(some_rates | some_quotas, min_size=1, max_size=4),
+    st.integers(0, 4),
+    st.none() | some_rates,
+    st.lists(steps, max_size=30),
+)
+def test_the_check_takes_as_the_plan_does(
+    box: Box,
+    limits: list[Any],
+    split: int,
+    default: RateLimit | None,
+    taken: list[tuple[str, int]],
+) -> None:
+    plan = plan_of(limits, split, default)
+    box.clock.now += 10**14
+    box.worker.authenticator.shared.limits = tables = new_tables(box.clock)
+    twin = new_tables(box.clock)
+    box.limit(plan)
+    check = box.check()
+    granted = 0
+    for kind, number in taken:
+        if kind == "wait":
+            box.clock.now += number
+        elif kind == "grant":
+            granted = max(granted, number)
+            for each in (tables, twin):
+                for row in range(1, 5):
+                    each.quotas.publish(row, 1, 3, granted, FOREVER, 2)
+        else:
+            before = box.uses()
+            environ = box.request()
+            wanted = plan.take(twin)
+            found = check(environ)
+            assert (found is not Verdict.UNDECIDED) == (wanted.verdict == TAKEN)
+            if isinstance(found, Principal):
+                outcome = environ[LIMITS]
+                assert (outcome.verdict, outcome.index, outcome.cost) == (TAKEN, -1, 1)
+                assert outcome.plan == plan
+            else:
+                assert LIMITS not in environ
+            assert box.uses() == before + (wanted.verdict == TAKEN)
+            assert plan.look(tables).levels() == plan.look(twin).levels()
+    box.worker.authenticator.shared.limits = box.tables
+
+
+def test_a_key_in_constant_use_is_limited_all_the_time(box: Box) -> None:
+    """Also from the table of recent hits, and when the cache is read again."""
+    box.limit(ONE)
+    check = box.check()
+    for _ in range(150):
+        assert [type(check(box.request())) for _ in range(11)] == [Principal] * 10 + [Verdict]
+        box.clock.now += SECOND
+
+
+def test_a_changed_plan_applies_at_once(box: Box) -> None:
+    check = box.check()
+    for burst in (3, 1, 5):
+        box.limit(LimitPlan((StoredLimit(1, rate_limit("10/second", burst=burst)),)))
+        found = [check(box.request()) is not Verdict.UNDECIDED for _ in range(7)]
+        assert found == [True] * burst + [False] * (7 - burst)
+        box.clock.now += SECOND
+    box.limit(None)
+    environ = box.request()
+    assert isinstance(check(environ), Principal)
+    assert LIMITS not in environ
+
+
+PAST = datetime(2001, 1, 1, tzinfo=UTC)
+REFUSALS: list[dict[str, Any]] = [
+    {"revoked": True},
+    {"deadline": 1},
+    {"ticket": 1},
+    {"digest": b"x" * 16},
+    {"conditions": Conditions(networks=parse_networks(["10.0.0.0/8"]))},
+    {"conditions": Conditions(enabled=False)},
+    {"conditions": Conditions(not_before=PAST + timedelta(days=400_000))},
+]
+
+
+@pytest.mark.parametrize("fields", REFUSALS)
+@pytest.mark.parametrize("recent", [False, True])
+def test_only_an_admitted_request_takes(box: Box, fields: dict[str, Any], recent: bool) -> None:
+    box.limit(ONE)
+    check = box.check()
+    if recent:
+        assert isinstance(check(box.request()), Principal)
+        box.clock.now += SECOND
+    box.limit(ONE, **fields)
+    assert check(box.request()) is Verdict.UNDECIDED
+    assert ONE.look(box.tables).levels() == [("default", 10, 0)]
+
+
+def test_an_invalidated_entry_takes_nothing(box: Box) -> None:
+    box.limit(ONE)
+    check = box.check()
+    for _ in range(3):
+        assert isinstance(check(box.request()), Principal)
+    box.worker.authenticator.invalidate(lookup_key(box.secret))
+    assert check(box.request()) is Verdict.UNDECIDED
+    assert ONE.look(box.tables).levels() == [("default", 7, 1)]
+
+
+def test_a_check_that_takes_no_limits_leaves_the_key_undecided(box: Box) -> None:
+    box.limit(ONE)
+    check = box.check(takes_limits=False)
+    for _ in range(3):
+        assert check(box.request()) is Verdict.UNDECIDED
+    assert ONE.look(box.tables).levels() == [("default", 10, 0)]
+    with pytest.raises(ValueError, match="tuple"):
+        box.check(header_style="y")
+
+
+# ---------------------------------------------------------------- headers
+
+
+class Undecided:
+    """A policy that refuses, or admits as the policy in Python does."""
+
+    def __init__(self, admits: Callable[[dict[str, Any]], bool]) -> None:
+        self._admits = admits
+
+    def examine(self, environ: Any, start_response: Any) -> Any:
+        if self._admits(environ):
+            return None
+        start_response("429 Too Many Requests", [("A", "b")])
+        return [b"refused"]
+
+
+Started = tuple[str, list[tuple[str, str]]]
+
+
+def gate_of(box: Box, application: Any, policy: Any = None, **options: Any) -> Gate:
+    decides: Any = policy or Undecided(lambda environ: False)
+    return Gate(application, box.check(**options), decides)
+
+
+def ask(gate: Gate, environ: dict[str, Any]) -> tuple[list[Started], bytes]:
+    started: list[Started] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        started.append((status, list(headers)))
+        # The server may change the list.
+        headers.clear()
+        return written.append
+
+    written: list[bytes] = []
+    body = b"".join(gate(environ, start_response))
+    return started, b"".join(written) + body
+
+
+def told(left: int, after: int = 1) -> list[tuple[str, str]]:
+    return [
+        ("RateLimit-Policy", '"default";q=10;w=1'),
+        ("RateLimit", f'"default";r={left};t={after}'),
+    ]
+
+
+def test_the_headers_are_added_when_the_response_starts(box: Box) -> None:
+    same = [("Content-Type", "text/plain")]
+
+    def streams(environ: Any, start_response: Any) -> Iterator[bytes]:
+        # A view may take more before it starts.
+        assert ONE.take(box.tables, 2).verdict == TAKEN
+        write = start_response("200 OK", same)
+        write(b"one ")
+        yield b"two "
+        yield b"three"
+
+    box.limit(ONE)
+    gate = gate_of(box, streams)
+    for left in (7, 4, 1):
+        (answer,), body = ask(gate, box.request())
+        assert answer == ("200 OK", [("Content-Type", "text/plain"), *told(left)])
+        assert body == b"one two three"
+    assert same == [("Content-Type", "text/plain")]
+    # The next one takes the last unit, and its view finds too little.
+    with pytest.raises(AssertionError):
+        ask(gate, box.request())
+
+
+def test_a_response_that_starts_again_has_them_once(box: Box) -> None:
+    def fails(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("A", "1")])
+        try:
+            raise ValueError
+        except ValueError:
+            start_response("500 Oops", [("B", "2")], sys.exc_info())
+        return []
+
+    box.limit(ONE)
+    started, _ = ask(gate_of(box, fails), box.request())
+    assert started == [
+        ("200 OK", [("A", "1"), *told(9)]),
+        ("500 Oops", [("B", "2"), *told(9)]),
+    ]
+
+
+def test_the_other_style_tells_of_the_most_restrictive_limit(box: Box) -> None:
+    def answers(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return []
+
+    plan = LimitPlan(
+        (StoredLimit(1, rate_limit("10/second")),),
+        (StoredLimit(2, rate_limit("5/minute", "slow")),),
+    )
+    box.limit(plan)
+    (answer,), _ = ask(gate_of(box, answers, header_style="x"), box.request())
+    assert answer[1] == [
+        ("X-RateLimit-Limit", "5"),
+        ("X-RateLimit-Remaining", "4"),
+        ("X-RateLimit-Reset", "12"),
+    ]
+
+
+def test_requests_that_the_policy_admits_have_them_too(box: Box) -> None:
+    def answers(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return []
+
+    def admits(environ: dict[str, Any]) -> bool:
+        environ[LIMITS] = ONE.take(box.tables)
+        return True
+
+    box.limit(ONE, revoked=True)
+    (answer,), _ = ask(gate_of(box, answers, Undecided(admits)), box.request())
+    assert answer == ("200 OK", told(9))
+    # Nothing is added to a refusal: the policy does that.
+    (answer,), body = ask(gate_of(box, answers), box.request())
+    assert (answer, body) == (("429 Too Many Requests", [("A", "b")]), b"refused")
+
+
+def test_requests_of_other_keys_are_passed_on_unchanged(box: Box) -> None:
+    passed: list[Any] = []
+
+    def keeps(environ: Any, start_response: Any) -> list[bytes]:
+        passed.append(start_response)
+        return []
+
+    def start_response(*given: Any) -> Any:
+        raise AssertionError
+
+    box.limit(None)
+    gate = gate_of(box, keeps, Undecided(lambda environ: True))
+    gate(box.request(), start_response)
+    gate({**box.request(), "HTTP_AUTHORIZATION": "Bearer x"}, start_response)
+    assert passed == [start_response] * 2
+
+
+@pytest.mark.parametrize("given_", [(), ("200 OK",), ("200 OK", [], None, None), ("200 OK", 5)])
+def test_a_wrong_start_raises(box: Box, given_: tuple[Any, ...]) -> None:
+    def starts(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(*given_)
+        return []
+
+    box.limit(ONE)
+    with pytest.raises(TypeError):
+        ask(gate_of(box, starts), box.request())
+    with pytest.raises(TypeError):
+        ask(
+            gate_of(box, lambda environ, start_response: start_response("200 OK", headers=[])),
+            box.request(),
+        )
+
+
+def test_nothing_leaks(box: Box) -> None:
+    def answers(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return []
+
+    box.limit(LimitPlan((StoredLimit(1, rate_limit("1000000/second")),)))
+    gate = gate_of(box, answers)
+
+    def work(times: int) -> int:
+        for _ in range(times):
+            ask(gate, box.request())
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    work(500)
+    assert min(work(500) - work(500) for _ in range(5)) < 100
+
+
+def test_a_record_carries_the_limits(box: Box) -> None:
+    plan = LimitPlan(
+        (StoredLimit(1, rate_limit("10/second")), StoredLimit(2, quota_limit("q", 5, "day"), 4)),
+        (StoredLimit(3, rate_limit("10/second")),),
+    )
+    for conditions in (NO_CONDITIONS, Conditions(networks=parse_networks(["10.0.0.0/8"]))):
+        entry = CacheEntry(
+            ticket=1,
+            deadline=2,
+            digest=b"d" * 16,
+            principal=box.found,
+            revoked=False,
+            conditions=conditions,
+            limits=plan,
+        )
+        record = entry.record()
+        assert record is not None
+        lookup = lookup_key(box.secret)
+        found = CacheEntry.of_record(lookup, record, 1, 2)
+        assert found is not None
+        assert found.limits == plan
+        assert (found.evaluation is None) == (conditions == NO_CONDITIONS)
+        assert found.record() == record
+        # A damaged record is never that of a key without limits.
+        for end in range(len(record)):
+            cut = CacheEntry.of_record(lookup, record[:end], 1, 2)
+            assert cut is None
+        for at in range(44, len(record)):
+            damaged = bytearray(record)
+            damaged[at] ^= 0x80
+            read = CacheEntry.of_record(lookup, bytes(damaged), 1, 2)
+            assert read is None or read.limits is not None
