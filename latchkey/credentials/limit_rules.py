@@ -1,10 +1,10 @@
-"""The rules of limits: who sets them, which new keys share them, and which quotas are renewed."""
+"""The rules of limits: who sets them, which new keys share them, and which ones are reset."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from latchkey.credentials.limits import Limit, QuotaLimit
+from latchkey.credentials.limits import Limit
 from latchkey.credentials.models import Credential
 from latchkey.credentials.scopes import CHANGE_ACCOUNTS, permits
 from latchkey.errors import InsufficientScope, InvalidField
@@ -32,15 +32,17 @@ def limits_shared_with(caller: Credential | None, has_default: bool) -> int | No
     return None
 
 
-def quotas_to_renew(limits: Iterable[Limit], names: Collection[str] | None) -> frozenset[str]:
-    """The names of quotas to renew, all of them for None; raises InvalidField for another name."""
-    present = {limit.name for limit in limits if isinstance(limit, QuotaLimit)}
-    asked = present if names is None else frozenset(names)
-    for name in sorted(asked - present):
-        raise InvalidField("limits", f"there is no quota named {name}")
-    if not asked:
-        raise InvalidField("limits", "there is no quota")
-    return frozenset(asked)
+def limits_to_reset(limits: Iterable[Limit], names: Collection[str] | None) -> list[str]:
+    """The names of limits to reset, all of them for None; raises InvalidField for another name."""
+    present = [limit.name for limit in limits]
+    asked = present if names is None else list(names)
+    if not present or not asked:
+        raise InvalidField("name", "there are no limits to reset")
+    for name in asked:
+        if name not in present:
+            known = " or ".join(present)
+            raise InvalidField("name", f"there is no limit with this name; choose {known}")
+    return asked
 
 
 def _sets_limits(caller: Credential | None) -> bool:

@@ -101,6 +101,14 @@ class LimitedKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitSharing:
+    """The other active credentials that share limits: how many, and the first of them."""
+
+    total: int = 0
+    first: tuple[Credential, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Census:
     """The number of credentials with each status, and of active ones with each concern."""
 

@@ -173,7 +173,7 @@ class SqlAccountStore:
                 terms.after(found, to_the_millisecond(now)),
                 limits=_limits_after(connection, found, terms, now),
             )
-            if changed == found:
+            if changed == found and not terms.renewed:
                 # The process that made the same change may have died before it invalidated.
                 return Made(found, Publication([account_id]))
             try:

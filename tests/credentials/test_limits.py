@@ -274,14 +274,38 @@ def test_quotas_are_renewed_for_all_keys_that_share_them(firm: Firm) -> None:
     assert firm.spend(child, 5) < 900
     assert firm.applied(child) == firm.applied(parent)
     assert set(firm.invalidated) == {child.lookup, INSTANCE.id}
-    assert firm.last_detail() == {"renewed": ["monthly"]}
-    for names in (["default"], ["monthly", "unknown"], []):
+    assert firm.last_detail() == {"renewed": ["default", "monthly"]}
+    for names in (["unknown"], ["monthly", "unknown"], []):
         with pytest.raises(InvalidField):
             firm.renewing.reset_key(child.api_key, names, by=TESTER)
     with pytest.raises(CredentialNotFound):
         firm.renewing.reset_key(parent.api_key, by=TESTER)
     with pytest.raises(InvalidField):
-        firm.renewing.reset_key(firm.key(limits=[HUNDRED]).api_key, by=TESTER)
+        firm.renewing.reset_key(firm.key().api_key, by=TESTER)
+
+
+def test_a_reset_of_a_rate_is_in_the_audit_log(firm: Firm) -> None:
+    key = firm.key(limits=[HUNDRED])
+    firm.renewing.reset_key(key.api_key, by=TESTER)
+    assert firm.last_detail() == {"renewed": ["default"]}
+    account = firm.accounts.create(name="customer", limits=[HUNDRED], caller=None, by=TESTER)
+    firm.invalidated.clear()
+    firm.renewing.reset_account(account.id, by=TESTER)
+    assert firm.last_detail() == {"renewed": ["default"]}
+    assert firm.invalidated == [account.id]
+
+
+def test_the_keys_that_share_limits(firm: Firm) -> None:
+    parent = firm.key(limits=[HUNDRED])
+    assert firm.renewing.sharing(parent).total == 0
+    children = [firm.key(parent) for _ in range(7)]
+    firm.keys.revoke(children[0].api_key, None, by=TESTER)
+    found = firm.renewing.sharing(parent)
+    assert found.total == 6
+    assert {one.id for one in found.first} < {one.id for one in children[1:]}
+    found = firm.renewing.sharing(children[1])
+    assert (found.total, found.first[0].id, len(found.first)) == (6, parent.id, 5)
+    assert children[1].id not in {one.id for one in found.first}
 
 
 def test_a_change_of_shared_limits_invalidates_all_keys_of_the_account(firm: Firm) -> None:

@@ -133,7 +133,7 @@ class MemoryAccountStore:
                 terms.after(found, to_the_millisecond(now)),
                 limits=_limits_after(state, found, terms, now),
             )
-            if changed == found:
+            if changed == found and not terms.renewed:
                 return Made(found, Publication([account_id]))
             if changed.external_id != found.external_id:
                 _require_free(state, changed.external_id)
