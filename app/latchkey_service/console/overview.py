@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flask import Blueprint, render_template
 
@@ -14,6 +15,8 @@ from latchkey_service.console.sessions import latchkey
 
 overview = Blueprint("overview", __name__, url_prefix="/console/overview")
 
+_HOUR = timedelta(hours=1)
+_LIMITED_SHOWN = 10
 _OUTCOMES = (
     (Count.AUTHENTICATED, "Authenticated"),
     (Count.OPEN, "Open routes"),
@@ -77,10 +80,13 @@ def show() -> str:
     """Show the overview."""
     parts, now = latchkey(), as_of()
     totals = parts.shared.worker_metrics.totals()
+    limited_since = now.now.replace(minute=0, second=0, microsecond=0) - _HOUR
     return render_template(
         "overview.html",
         census=parts.store.listing.census(now),
         rotation_days=now.rotation_age.days,
+        limited=parts.store.listing.limited(limited_since, _LIMITED_SHOWN),
+        limited_since=limited_since,
         unused_days=UNUSED_AGE.days,
         expiring_days=EXPIRING_WITHIN.days,
         outcomes=[(text, totals.counts[count]) for count, text in _OUTCOMES],
