@@ -2,5 +2,5 @@
 
 import pytest
 
-for _name in ("admission", "expectations", "forgery", "traffic"):
+for _name in ("admission", "expectations", "forgery", "http2_cases", "traffic"):
     pytest.register_assert_rewrite(f"tests.support.proxies.{_name}")

@@ -100,6 +100,18 @@ class Sites:
     program: Program
     outcomes = Outcomes()
 
+    def assert_target_refused(self, answer: Answer, target: str) -> None:
+        """Latchkey refused the target, unless ``paths`` says what the proxy makes of it."""
+        if target not in self.outcomes.paths:
+            assert (answer.status, answer.code.lower()) == (400, "invalid_request"), answer.body
+            assert answer.received == ()
+            return
+        status, passed = self.outcomes.paths[target]
+        assert (answer.status, [one.target for one in answer.received]) == (
+            status,
+            [passed] if passed else [],
+        )
+
     @pytest.fixture(scope="class")
     @classmethod
     def upstream(cls) -> Iterator[Upstream]:

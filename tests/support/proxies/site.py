@@ -66,7 +66,7 @@ class Site:
         self.upstream = upstream
         self.places = Places(directory, port or service.port, upstream.port, needs=needs)
         self.places.write_certificate()
-        self._context = ssl.create_default_context(cafile=str(self.places.certificate))
+        self._context = self.client_context()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Site:
@@ -106,6 +106,10 @@ class Site:
             return self.request("GET", "/").status != 404
         except OSError:
             return False
+
+    def client_context(self) -> ssl.SSLContext:
+        """TLS for a client that verifies the certificate."""
+        return ssl.create_default_context(cafile=str(self.places.certificate))
 
     def connect(self) -> ssl.SSLSocket:
         """A connection of a client that verifies the certificate."""
