@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.command_line import fails
-from tests.support.faults.service_processes import master, wait_until
+from tests.support.faults.service_processes import wait_until
 from tests.support.latchkey_command import run_here
 from tests.support.service import Service
 from tests.support.verify.asking import question
@@ -208,26 +205,3 @@ def test_usage_errors(ruled: Service) -> None:
         fails(ruled, "verify", "explain", *arguments, status=2)
     said = fails(ruled, "verify", "explain", "GET", "/x", "--key", secret)
     assert secret not in said
-
-
-def test_a_reloaded_file_decides_in_every_worker(tmp_path: Path) -> None:
-    """A broken file keeps the rules, and a good one takes effect."""
-    file = tmp_path / "routes.toml"
-    file.write_text(RULES)
-    with Service(tmp_path, LATCHKEY_VERIFY_ROUTES="routes.toml", LATCHKEY_WORKERS="2") as service:
-        key = service.issue("live", scopes=["*"])
-
-        def status(target: str) -> int:
-            return service.send_raw(
-                question("caddy", target=target, host="a.example", headers=key.bearer).wire()
-            ).status
-
-        assert (status("/open/x"), status("/new")) == (200, 403)
-        file.write_text('[[rule]]\npath = "/new"\nscope = ["a:b"]\n')
-        os.kill(master(service), signal.SIGHUP)
-        wait_until(lambda: "was not reloaded" in service.log, "the first reload")
-        wait_until(lambda: (status("/open/x"), status("/new")) == (200, 403), "the old rules")
-        file.write_text('[[rule]]\npath = "/new"\n')
-        os.kill(master(service), signal.SIGHUP)
-        wait_until(lambda: "1 rule in the routes file" in service.log, "the second reload")
-        wait_until(lambda: (status("/open/x"), status("/new")) == (403, 200), "the new rules")
