@@ -18,6 +18,7 @@ import fastcache
 from latchkey.box.leases import Applied, box_name
 from latchkey.box.shared import SharedState, Word
 from latchkey.config import Settings
+from latchkey.credentials.models import Invalidation
 from latchkey.credentials.times import utc_now
 from latchkey.store.protocols import BoxStore, NewBox, Store
 
@@ -74,12 +75,13 @@ class Registration:
 
         Between two steps, other processes may do anything. The order matters: a change that commits
         after the new row lists the box; one that committed before it is seen by every read that
-        begins after the stripes were incremented.
+        begins after the stripes were incremented. Until then, an earlier lease may still run, so
+        the new row has confirmed nothing: the first poll under its id does.
         """
         row = self._boxes.last_row()
         yield
         box_id = secrets.randbits(64) or 1
-        self._add(box_id, former, row.number if row else 0)
+        self._add(box_id, former, self._confirmed_by(row))
         yield
         self._forget_cached()
         yield
@@ -105,6 +107,10 @@ class Registration:
             self._clock(),
         )
         self._boxes.register(new, [box_name(former)] if former else [])
+
+    def _confirmed_by(self, row: Invalidation | None) -> int:
+        """The number that the new row has confirmed; ``row`` is the last one of the log."""
+        return 0
 
     def _forget_cached(self) -> None:
         self._shared.invalidate_all()

@@ -311,6 +311,13 @@ class ForgetsTooEarly(Registration):
         pass
 
 
+class ConfirmsWhenRegistering(Registration):
+    """Confirms the end of the log before it forgets what was cached."""
+
+    def _confirmed_by(self, row: Invalidation | None) -> int:
+        return 0 if row is None else row.number
+
+
 class WaitsForNobody(Settling):
     """Answers without waiting."""
 
@@ -377,6 +384,8 @@ def finish(world: World, change: Change, milliseconds: int = 50) -> None:
 
 
 READ, APPLIED, CONFIRMED = 3, 4, 5
+# In a log that was rewound.
+REGISTERED = 5
 
 
 def rewound_and_continued(world: World) -> None:
@@ -434,6 +443,33 @@ def rewound_and_registered_anew(world: World) -> None:
         first.step_poll()
     change = world.change(second, ONE, waits=False)
     second.catch_up()
+    finish(world, change)
+    first.request(ONE)
+
+
+def rewound_while_registering(world: World) -> None:
+    """A worker with a lease is stopped while it registers the box anew, after a change."""
+    first, second, third = begin(world)
+    third.stop()
+    world.keep_state()
+    lost = world.begin_change(second, TWO)
+    assert lost is not None
+    world.commit(lost)
+    for box in (first, second):
+        box.catch_up()
+        box.request(ONE)
+    world.rewind(2)
+    change = world.begin_change(second, ONE)
+    assert change is not None
+    world.commit(change)
+    poll_until(first, REGISTERED)
+    second.catch_up()
+    for _ in range(5):
+        world.step_change(change)
+    first.request(ONE)
+    while first.polls:
+        first.step_poll()
+    first.catch_up()
     finish(world, change)
     first.request(ONE)
 
@@ -648,6 +684,9 @@ OMISSIONS = {
     "forget everything when registering": Omission(Protocol(registration=KeepsCached), came_back),
     "forget after reading the end of the log": Omission(
         Protocol(registration=ForgetsTooEarly), slow_to_register
+    ),
+    "confirm nothing when registering": Omission(
+        Protocol(registration=ConfirmsWhenRegistering), rewound_while_registering
     ),
     "stop serving before saying so": Omission(Protocol(stops_last=False), stopping),
     "wait for the boxes": Omission(Protocol(settling=WaitsForNobody), cut_off),
