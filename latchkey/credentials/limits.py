@@ -216,6 +216,19 @@ def checked_limits(limits: Iterable[Limit]) -> tuple[Limit, ...]:
     return found
 
 
+def restored_limits(backed_up: Iterable[Limit], present: Iterable[Limit]) -> tuple[Limit, ...]:
+    """The limits after a restore: none of the present ones gets weaker.
+
+    Limits that only the backup has are added, as far as there may be as many.
+    """
+    backup = {limit.name: limit for limit in backed_up}
+    found = []
+    for limit in present:
+        other = backup.pop(limit.name, None)
+        found.append(other if other is not None and _is_within(other, limit) else limit)
+    return tuple([*found, *backup.values()][: max(len(found), MOST_LIMITS)])
+
+
 def stored_limits_text(limits: Iterable[StoredLimit]) -> str | None:
     """The text of limits in the database and in records: JSON, or None for no limits."""
     found = _stored_json(limits)
@@ -262,6 +275,16 @@ def check_limit_name(name: str) -> str:
             "and begins with a letter"
         )
     return name
+
+
+def _is_within(one: Limit, other: Limit) -> bool:
+    """Whether a limit admits no more than another one, in any interval."""
+    if isinstance(one, RateLimit) and isinstance(other, RateLimit):
+        return one.interval >= other.interval and one.burst <= other.burst
+    if isinstance(one, QuotaLimit) and isinstance(other, QuotaLimit):
+        same = (one.period, one.refill_on) == (other.period, other.refill_on)
+        return same and one.quota <= other.quota
+    return False
 
 
 def _stored_json(limits: Iterable[StoredLimit]) -> list[dict[str, Any]]:

@@ -117,7 +117,7 @@ class SqlLimitStore:
             row = connection.execute(_FIND, {"id": limit_id}).one_or_none()
             if row is None:
                 return None
-            found = _state_of(row)
+            found = record_of(row)
             if not isinstance(found.definition, QuotaLimit):
                 return None
             reserved = _reserved(connection, limit_id)
@@ -174,7 +174,7 @@ class SqlLimitStore:
         reserved: dict[int, dict[tuple[int, str], int]] = {}
         with self._connections.reading() as connection:
             for row in connection.execute(query):
-                found[row.id] = _state_of(row)
+                found[row.id] = record_of(row)
                 if row.reserved is not None:
                     reserved.setdefault(row.id, {})[row.of_epoch, row.segment] = row.reserved
         uses = {number: use_of(one, reserved.get(number, {}), now) for number, one in found.items()}
@@ -195,13 +195,13 @@ def store_limits(
     A limit that the holder had under the same name keeps its state.
     """
     rows = connection.execute(_OF_HOLDER, {"holder": holder, "mode": mode})
-    present = {row.name: _state_of(row) for row in rows}
+    present = {row.name: record_of(row) for row in rows}
     stored = []
     for limit in limits:
         found = present.get(limit.name)
         if found is None:
             new = insert(limit_state).returning(limit_state.c.id)
-            values = _values(begun(0, holder, mode, limit, now))
+            values = limit_values(begun(0, holder, mode, limit, now))
             number = connection.execute(new, values).scalar_one()
             stored.append(begun(number, holder, mode, limit, now).stored)
         else:
@@ -234,7 +234,7 @@ def renew_limits(
     renewed = []
     for one in limits:
         if one.limit.name in names:
-            found = _state_of(connection.execute(_FIND, {"id": one.id}).one())
+            found = record_of(connection.execute(_FIND, {"id": one.id}).one())
             changed = found.renewed(now)
             _write(connection, found, changed)
             one = changed.stored
@@ -247,7 +247,7 @@ def add_many_limits(
 ) -> dict[str, str | None]:
     """Store the limits of many new keys; returns the text of their column, by key."""
     rows = [
-        _new_values(_values(begun(0, key.api_key, "", limit, key.created_at)))
+        _new_values(limit_values(begun(0, key.api_key, "", limit, key.created_at)))
         for key in keys
         for limit in key.limits
     ]
@@ -258,11 +258,11 @@ def add_many_limits(
     added: dict[str, list[StoredLimit]] = {}
     query = select(limit_state).where(limit_state.c.id > last).order_by(limit_state.c.id)
     for row in connection.execute(query):
-        added.setdefault(row.holder, []).append(_state_of(row).stored)
+        added.setdefault(row.holder, []).append(record_of(row).stored)
     return {holder: stored_limits_text(limits) for holder, limits in added.items()}
 
 
-def _state_of(row: Row[Any]) -> LimitRecord:
+def record_of(row: Row[Any]) -> LimitRecord:
     """The limit in a row; raises ValueError or TypeError if it is not valid."""
     try:
         definition = limit_of_json(json.loads(row.definition))
@@ -274,7 +274,8 @@ def _state_of(row: Row[Any]) -> LimitRecord:
     )
 
 
-def _values(state: LimitRecord) -> dict[str, Any]:
+def limit_values(state: LimitRecord) -> dict[str, Any]:
+    """The columns of a limit, without its id."""
     return {
         "holder": state.holder,
         "mode": state.mode,
@@ -291,7 +292,7 @@ def _write(connection: Connection, found: LimitRecord, changed: LimitRecord) -> 
     """Write the new state of a limit, and forget the reservations that it does not count."""
     if changed == found:
         return
-    connection.execute(_UPDATE.values(**_values(changed)), {"of": found.id})
+    connection.execute(_UPDATE.values(**limit_values(changed)), {"of": found.id})
     if changed.base_epoch != found.base_epoch:
         connection.execute(_FORGET_BEFORE, {"of": found.id, "base": changed.base_epoch})
 

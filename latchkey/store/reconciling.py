@@ -38,6 +38,7 @@ _INDEXES = (
     text("CREATE UNIQUE INDEX ix_former_api_key ON former_credential (api_key)"),
     text("CREATE INDEX ix_former_secret_hash ON former_credential (secret_hash)"),
     text("CREATE INDEX ix_former_rotated_to ON former_credential (rotated_to)"),
+    text("CREATE INDEX ix_former_limits_of ON former_credential (limits_of)"),
     text("CREATE UNIQUE INDEX ix_former_number ON former_audit (number)"),
 )
 

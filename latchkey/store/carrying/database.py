@@ -18,9 +18,13 @@ from latchkey.store.carrying.keys import (
     forget_pairs,
     pair_keys,
 )
+from latchkey.store.carrying.limits import carry_limits
 from latchkey.store.connections import SqlDialect
 
-FORMER = ("account", "credential", "administrator", "audit")
+FORMER = (
+    *("account", "credential", "administrator", "audit"),
+    *("limit_state", "quota_reservation"),
+)
 """The tables of the former database that are read, as ``former_account`` and so on."""
 
 
@@ -38,7 +42,8 @@ def carry_over(
 
     A key whose scopes in the backup do not lie within its present ones, according to
     ``lies_within``, keeps the present ones, and so does a key whose conditions in the backup
-    ``are_looser`` than its present ones. Administrators that the former database lacks are disabled
+    ``are_looser`` than its present ones. Limits never get weaker, and what was used of quotas stays
+    used. Administrators that the former database lacks are disabled
     as of ``now``, in UTC. ``former_numbers`` are those that the former database has assigned last;
     none of them is reused. ``adopts_instance``: the backup was made before there were accounts.
     Raises SQLAlchemy's errors.
@@ -49,9 +54,10 @@ def carry_over(
     accounts = carry_accounts(connection, adopts_instance)
     keys = carry_keys(connection, lies_within, are_looser)
     ended = list(dict.fromkeys([*keys.ended, *carry_owners(connection)]))
+    weaker = carry_limits(connection, now)
     forget_pairs(connection)
     kept_out = carry_administrators(connection, now)
     audited = carry_audit_log(connection)
     rotated = sorted(set(keys.rotated).difference(ended))
-    narrowed = list(dict.fromkeys(keys.narrowed))
+    narrowed = list(dict.fromkeys([*keys.narrowed, *weaker]))
     return Carried(ended, rotated, narrowed, keys.kept, keys.lost, audited, kept_out, accounts)

@@ -85,13 +85,15 @@ _LIMIT = text("""
 # Keys that the backup lacks. Those that are revoked or have an expiry are taken over, so that their
 # pairs cannot be registered again, and their tokens cannot be imported again. Neither must a
 # customer register the pair of a key with fewer rights than a registration gives. Successors are
-# taken over, because their clients have no other key.
+# taken over, because their clients have no other key, and so are keys whose limits others share.
 _CARRIED = """
     FROM former_credential AS f
     WHERE NOT EXISTS (SELECT 1 FROM counterpart AS p WHERE p.former_id = f.id)
     AND (f.revoked_at IS NOT NULL OR f.expires_at IS NOT NULL OR EXISTS
         (SELECT 1 FROM former_credential AS r WHERE r.rotated_to = f.api_key)
+        OR EXISTS (SELECT 1 FROM former_credential AS s WHERE s.limits_of = f.id)
         OR f.origin = 'derived' AND (f.conditions IS NOT NULL
+            OR f.limits IS NOT NULL OR f.limits_of IS NOT NULL
             OR ' ' || f.scopes || ' ' NOT LIKE '% * %'
             OR f.account_id <> (SELECT id FROM former_account WHERE instance = 1)))
 """

@@ -124,7 +124,7 @@ def test_imported_keys_have_limits(store: Store) -> None:
         for limits in ((HUNDRED, MONTHLY), (), (MONTHLY,))
     ]
     result_of(store.imported.add_all(new, lambda hashes: (), {}, TESTER, lambda done: None))
-    ids = set()
+    ids: set[int] = set()
     for one in new:
         verifier = store.imported.verifier(one.secret_hash)
         assert verifier is not None
