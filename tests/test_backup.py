@@ -169,7 +169,7 @@ def test_no_key_gains_scopes(box: Service) -> None:
 
     said = restore(box, file)
     for pair in (narrowed, write_to_read, others):
-        assert f"keeps its current scopes: {pair.api_key}" in said
+        assert f"keeps its current scopes, conditions or limits: {pair.api_key}" in said
     for pair in (widened, spelled, live):
         assert pair.api_key not in said
     assert scopes(narrowed) == ["account:read"]

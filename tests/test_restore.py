@@ -156,7 +156,7 @@ def test_an_imported_token_gains_no_scopes_under_another_api_key(box: Service) -
     end = ["--expires-at", "2040-01-01T00:00:00Z"]
     run(box, "keys", "change", made.second, "--scope", "account:read", *end)
     said = restore(box, made.with_first)
-    assert f"keeps its current scopes: {made.first}" in said
+    assert f"keeps its current scopes, conditions or limits: {made.first}" in said
     shown = json.loads(run(box, "keys", "show", made.first, "--json"))
     assert (shown["scopes"], shown["expires_at"]) == (["account:read"], "2040-01-01T00:00:00.000Z")
 

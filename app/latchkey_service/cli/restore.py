@@ -91,7 +91,7 @@ def print_carried(carried: Carried, shown: int | None) -> None:
     _print_each("stays erased", carried.accounts.erased, shown, "account")
     _print_each("stays revoked or expired", carried.ended, shown, "key")
     _print_each("stays rotated", carried.rotated, shown, "key")
-    _print_each("keeps its current scopes", carried.narrowed, shown, "key")
+    _print_each("keeps its current scopes, conditions or limits", carried.narrowed, shown, "key")
     if carried.accounts.kept:
         click.echo(f"kept: {counted(carried.accounts.kept, 'account')} missing from the backup")
     if carried.kept:
