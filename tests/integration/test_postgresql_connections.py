@@ -16,6 +16,7 @@ from psycopg.pq.abc import PGconn
 from sqlalchemy import Connection
 
 from latchkey.config import load_settings
+from latchkey.credentials.limits import quota_limit
 from latchkey.errors import ConfigurationError, StoreError
 from latchkey.store.audit_head import Seal
 from latchkey.store.database_urls import database_at, database_of
@@ -205,6 +206,21 @@ def test_a_process_waits_for_one_turn_at_a_time(
                 connection.exec_driver_sql("SELECT pg_sleep(0.05)")
         change()
     assert failures == ["other changes of this process did not end in time"] * 2
+
+
+def test_a_reservation_waits_for_no_change(postgresql_url: str, seal: Seal) -> None:
+    database = database_at(postgresql_url)
+    with closing(database.open_store(seal=seal)) as store:
+        monthly = quota_limit("monthly", 1000, "month")
+        (limit,) = add(store, new_credential(limits=(monthly,))).limits
+        connections = PostgresqlConnections(
+            location_of(postgresql_url), pool_size=1, lookup_timeout=5, write_timeout=5
+        )
+        with closing(connections), connections.writing():
+            made = store.limits.reserve(limit.id, "5" * 32, 1, NOW)
+            assert made is not None
+            assert made.suffices
+            store.limits.give_back(limit.id, made.epoch, "5" * 32, 0)
 
 
 def within_a_pipeline(protocol: PGconn) -> None:

@@ -6,13 +6,17 @@ import sqlite3
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Select
+from sqlalchemy.dialects import sqlite
 
 from latchkey.credentials.times import to_milliseconds
 from latchkey.errors import DuplicateApiKey
 from latchkey.store.protocols import Store
 from latchkey.store.sqlite.migrate import active_by_derivation
+from latchkey.store.verifiers import FIND_IMPORTED_VERIFIER, FIND_VERIFIER
 from tests.support.audited import add, revoke
 from tests.support.store.new_credentials import NOW, new_credential
 
@@ -28,6 +32,19 @@ def test_a_page_is_read_by_an_index(database: Path) -> None:
     assert [row[3] for row in plan] == [
         "SEARCH credential USING INDEX ix_credential_mode_id (mode=? AND id<?)"
     ]
+
+
+@pytest.mark.parametrize("statement", [FIND_VERIFIER, FIND_IMPORTED_VERIFIER])
+def test_a_check_finds_each_row_by_a_key(database: Path, statement: Select[Any]) -> None:
+    compiled = str(statement.compile(dialect=sqlite.dialect()))
+    with closing(sqlite3.connect(database)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {compiled}", (b"",)).fetchall()
+    steps = [row[3] for row in plan]
+    assert len(steps) == 3
+    assert "USING INDEX" in steps[0]
+    assert "account USING INDEX" in steps[1]
+    # Not even looked for without ``limits_of``, which is NULL then.
+    assert "sharing USING INTEGER PRIMARY KEY (rowid=?)" in steps[2]
 
 
 def test_active_credentials_are_counted_by_their_derivation_key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -313,3 +314,35 @@ def test_a_change_does_not_move_the_period_back(store: Store) -> None:
     (changed,) = set_limits(store, key, monthly, at=NOW).limits
     assert not reserve(store, changed, at=NOW + DAY).suffices
     assert reserve(store, changed, at=NOW + 32 * DAY).suffices
+
+
+def test_an_erased_account_keeps_its_limits(store: Store) -> None:
+    new = NewAccount("acct_" + "7" * 22, "customer", None, None, NOW, (MONTHLY, HUNDRED))
+    account = result_of(store.accounts.add(lambda caller: new, Author(TESTER)))
+    key = key_with(store, SMALL, account_id=account.id)
+    result_of(store.accounts.erase(account.id, NOW, Author(TESTER)))
+    found, found_key = store.accounts.find(account.id), store.find(key.api_key)
+    assert found is not None
+    assert found_key is not None
+    assert (found.limits, found_key.limits) == (account.limits, key.limits)
+
+
+def test_units_are_reserved_once_at_the_same_time(new_store: NewStore) -> None:
+    stores = [new_store() for _ in range(2)]
+    limit = quota(stores[0], quota_limit("q", 60, "total"))
+
+    def spend_all(number: int) -> int:
+        """Spend units one by one, as the only thread of a segment, until there are no more."""
+        spent = granted = 0
+        while True:
+            held = Held(1, granted, spent)
+            made = stores[number % 2].limits.reserve(limit.id, str(number) * 32, 1, NOW, held)
+            assert made is not None
+            if not made.suffices:
+                return spent
+            granted = made.reserved
+            spent += 1
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(spend_all, range(4))) == 60
+    assert used(stores[0], limit) == 60
