@@ -14,7 +14,7 @@ import pytest
 from latchkey.errors import ConfigurationError
 from latchkey.store.audit_head import Seal
 from latchkey.store.database_urls import database_at
-from latchkey.store.postgresql.connecting import Connector, Limits
+from latchkey.store.postgresql.connecting import Connector, Waits
 from latchkey.store.postgresql.location import location_of
 from tests.support.audited import add, new_seal, revoke
 from tests.support.certificates import Authority
@@ -161,7 +161,7 @@ def test_a_lost_server_is_noticed(
 ) -> None:
     """By the kernel: probes while a connection is idle, and a limit for what is not confirmed."""
     url = url_of(server, "postgres", sslmode="verify-full", sslrootcert=root, **parameters)
-    with closing(Connector(location_of(url)).open(Limits(5))) as connection:
+    with closing(Connector(location_of(url)).open(Waits(5))) as connection:
         with socket.socket(fileno=os.dup(connection.pgconn.socket)) as own:
             tcp = socket.IPPROTO_TCP
             found = (
