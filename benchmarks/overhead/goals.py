@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.bootstrap import Estimate
+from benchmarks.overhead.limited import OTHERS
 from benchmarks.overhead.results import BARE, OverheadResults
 from benchmarks.parts import Verdict, decide, format_estimate
 
@@ -50,6 +51,16 @@ def verdicts(results: OverheadResults) -> list[Verdict]:
         within("a forged pair: no database access", 6, "ways", "forged pair"),
         within("a hit of the ASGI middleware", 15, "asgi", "ASGI hit"),
         within("an open route, if only parts are protected", 0.10, "hits", "outside"),
+        within(
+            "a rate limit, in addition to a hit", 0.06, "limits", "rate, bearer", "plain, bearer"
+        ),
+        within(
+            f"the same with {OTHERS + 1} processes on one key",
+            0.25,
+            "contended",
+            "rate, one key",
+            "plain, bearer",
+        ),
     ]
 
 

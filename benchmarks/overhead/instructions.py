@@ -28,6 +28,7 @@ Counts = dict[str, dict[str, float]]
 
 SUBJECTS: Subjects = {
     "hits": (BARE, "bearer", "pair"),
+    "limits": (BARE, "rate, bearer", "rate and quota"),
     "ways": (
         *("shared cache", "forged pair", "unknown key", "miss"),
         *("networks and endpoints", "Python path", "cachetools backend"),

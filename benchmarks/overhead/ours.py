@@ -15,8 +15,9 @@ from typing import Any
 
 from flask import Flask
 
-from benchmarks.overhead import asgi
+from benchmarks.overhead import asgi, limited
 from benchmarks.overhead.environs import PATH, new_environ, new_question, turns
+from benchmarks.overhead.limited import nothing as _nothing
 from benchmarks.overhead.results import AGAIN, BARE, YARDSTICK
 from benchmarks.overhead.timing import Application, Environ, Subject
 from fastcache.shared import Segment
@@ -30,6 +31,7 @@ from latchkey.check._check import Check
 from latchkey.check._gate import Gate
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.cache_levels import Backend
+from latchkey.check.headers import read_plain
 from latchkey.check.open_routes import routes_of
 from latchkey.check.request_conditions import RequestConditions
 from latchkey.config import Settings
@@ -89,10 +91,18 @@ class Ours:
         service = CredentialService(self.store, self._keys, publisher)
         by = Actor.command_line("bench")
         self.secrets = [service.issue(name="bench", caller=None, by=by).secret for _ in range(keys)]
-        self._limited = [
+        self._conditional = [
             service.issue(name="bench", caller=None, by=by, conditions=CONDITIONS).secret
             for _ in range(keys)
         ]
+        self._rated, self._with_quota = (
+            [
+                service.issue(name="bench", caller=None, by=by, limits=limits).secret
+                for _ in range(keys)
+            ]
+            for limits in (limited.RATE, limited.RATE_AND_QUOTA)
+        )
+        self._segment = segment
         self._forged = [_FORGER.derive(new_api_key("live")) for _ in range(keys)]
         newest = self._keys.newest
         self._unknown = [newest.derive(new_api_key("live")) for _ in range(keys)]
@@ -109,6 +119,46 @@ class Ours:
                 _nothing, warm, self.bearer(), Count.OPEN, open_routes=routes_of(OPEN, PARTS)
             ),
         }
+
+    def limits(self) -> dict[str, Subject]:
+        """A hit of a key with limits, over an empty application and over one that answers."""
+        warm, hit = self._authenticator(), Count.CACHE_HIT
+        self._warm(warm, self._with_quota)
+        quota = self.bearer(self._with_quota)
+        return {
+            BARE: Subject(_nothing, self.bearer(), None),
+            "plain, bearer": self._checked(_nothing, warm, self.bearer(), hit),
+            "plain, pair": self._checked(_nothing, warm, self._pair(self.secrets), hit),
+            "rate, bearer": self._checked(_nothing, warm, self.bearer(self._rated), hit),
+            "rate, pair": self._checked(_nothing, warm, self._pair(self._rated), hit),
+            "rate and quota": self._checked(_nothing, warm, quota, hit),
+            "plain, answer": self._checked(_answer, warm, self.bearer(), hit, "200"),
+            "rate, answer": self._checked(_answer, warm, self.bearer(self._rated), hit, "200"),
+        }
+
+    @contextmanager
+    def contended(self) -> Iterator[dict[str, Subject]]:
+        """A hit of a key with a rate limit, while other processes use the same key."""
+        warm, hit = self._authenticator(), Count.CACHE_HIT
+        secret = self._rated[0]
+        self._warm(warm, [secret])
+        one = self.bearer([secret])
+
+        def reopened() -> SharedState:
+            return SharedState.over(self._segment.reopened())
+
+        with limited.used_by_others(warm, self._sources(), reopened, secret, one, OPEN):
+            yield {
+                BARE: Subject(_nothing, one, None),
+                "plain, bearer": self._checked(_nothing, warm, self.bearer(), hit),
+                "rate, one key": self._checked(_nothing, warm, one, hit),
+            }
+
+    def _warm(self, authenticator: Authenticator, secrets: Sequence[str]) -> None:
+        """Read these keys, and grant their quotas."""
+        for secret in secrets:
+            authenticator.find(read_plain(secret))
+        limited.grant_all(authenticator, secrets)
 
     def asgi(self) -> dict[str, Subject]:
         """A hit of the ASGI middleware, over an application that answers at once."""
@@ -159,7 +209,7 @@ class Ours:
             "forged pair": self._refused(warm, self._pair(self._forged), Count.FORGED),
             "unknown key": self._refused(warm, self.bearer(self._unknown), Count.UNKNOWN_HIT),
             "networks and endpoints": self._checked(
-                _nothing, warm, self.bearer(self._limited), Count.CACHE_HIT
+                _nothing, warm, self.bearer(self._conditional), Count.CACHE_HIT
             ),
             "Python path": self._decided_in_python(warm, self.bearer(), Count.CACHE_HIT),
             "cachetools backend": self._checked(_nothing, slow, self.bearer(), Count.CACHE_HIT),
@@ -235,11 +285,14 @@ class Ours:
         cache_size: int = 100_000,
     ) -> Authenticator:
         return Authenticator(
-            Sources(self._keys, self.store.verifier),
+            self._sources(),
             shared or self._shared,
             backend=backend,
             cache_size=cache_size,
         )
+
+    def _sources(self) -> Sources:
+        return Sources(self._keys, self.store.verifier)
 
     def _checked(
         self,
@@ -309,10 +362,6 @@ def _requiring_flask() -> Flask:
         return {"object": "account"}
 
     return app
-
-
-def _nothing(environ: Environ, start_response: Any) -> list[bytes]:
-    return []
 
 
 def _hash(environ: Environ, start_response: Any) -> list[bytes]:

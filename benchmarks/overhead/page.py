@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmarks.overhead import goals, plots
 from benchmarks.overhead.goals import in_microseconds
+from benchmarks.overhead.limited import OTHERS
 from benchmarks.overhead.results import AGAIN, BARE, GOAL_YARDSTICK, YARDSTICK, OverheadResults
 from benchmarks.parts import Table, View, format_estimate, format_figure
 
@@ -14,6 +15,14 @@ ABOUT = {
     "pair": "a hit, `X-Api-Key` and `X-Api-Secret`",
     "outside": "a route outside of the protected parts",
     "ASGI hit": "a hit, through the ASGI middleware",
+    "plain, bearer": "a hit of a key without limits, `Authorization: Bearer`",
+    "plain, pair": "a hit of a key without limits, `X-Api-Key` and `X-Api-Secret`",
+    "rate, bearer": "a hit of a key with a rate limit, `Authorization: Bearer`",
+    "rate, pair": "a hit of a key with a rate limit, `X-Api-Key` and `X-Api-Secret`",
+    "rate and quota": "a hit of a key with a rate limit and a quota",
+    "plain, answer": "a hit without limits, in front of an application that calls `start_response`",
+    "rate, answer": "the same with a rate limit, which adds `RateLimit` headers",
+    "rate, one key": f"a hit of a key with a rate limit that {OTHERS} other processes use",
     "verify": "`/verify/nginx`, a hit",
     "shared cache": "a hit in the cache between workers",
     "miss": "a miss: one SELECT of SQLite",
@@ -39,6 +48,7 @@ def tables(results: OverheadResults) -> dict[str, Table]:
     """Every table, by its name."""
     return {
         "over_nothing": _over_nothing(results),
+        "limited": _limited(results),
         "over_asgi": _over_view(results, "asgi", "an ASGI application that answers at once"),
         "over_same_headers": _over_view(
             results, "verify", "a bare WSGI application that sends the same headers"
@@ -89,6 +99,24 @@ def _over_nothing(results: OverheadResults) -> Table:
         share = None if series == "metrics" else results.share(series, subject, "flask")
         rows.append([what, format_estimate(added), format_estimate(share)])
     return Table(["", "added, ns", "of a bare Flask request, %"], rows)
+
+
+def _limited(results: OverheadResults) -> Table:
+    rows = []
+    for series, subject, over in [
+        *(("limits", name, BARE) for name in ("plain, bearer", "plain, pair")),
+        ("limits", "rate, bearer", "plain, bearer"),
+        ("limits", "rate, pair", "plain, pair"),
+        ("limits", "rate and quota", "plain, bearer"),
+        ("limits", "rate, answer", "plain, answer"),
+        ("contended", "rate, one key", "plain, bearer"),
+    ]:
+        added = results.added(series, subject)
+        if added is None:
+            continue
+        more = None if over == BARE else results.added(series, subject, over)
+        rows.append([ABOUT[subject], format_estimate(added), format_estimate(more)])
+    return Table(["", "added, ns", "by the limits, ns"], rows)
 
 
 def _over_view(results: OverheadResults, series: str, bare: str) -> Table:

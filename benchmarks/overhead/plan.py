@@ -9,6 +9,8 @@ from typing import Any
 
 SERIES: Mapping[str, int] = {
     "hits": 1,
+    "limits": 1,
+    "contended": 1,
     "ways": 4,
     "metrics": 1,
     "asgi": 2,

@@ -33,6 +33,8 @@ class Bench:
         """The subjects of one of `SERIES`, of which one is called `BARE`."""
         made: dict[str, Callable[[], Mapping[str, Subject]]] = {
             "hits": self.ours.hits,
+            "limits": self.ours.limits,
+            "contended": self._contended,
             "ways": self.ours.ways,
             "metrics": self.ours.metrics,
             "asgi": self.ours.asgi,
@@ -42,6 +44,9 @@ class Bench:
             "django": self._django,
         }
         return made[name]()
+
+    def _contended(self) -> Mapping[str, Subject]:
+        return self._stack.enter_context(self.ours.contended())
 
     def _peers(self) -> Mapping[str, Subject]:
         peers = self._stack.enter_context(closing(FlaskPeers(self._directory, self.ours.secrets)))

@@ -39,6 +39,8 @@ def test_every_subject_runs(results: OverheadResults) -> None:
     assert process.keys() == SERIES.keys()
     assert {name: len(subjects) for name, subjects in process.items()} == {
         "hits": 5,
+        "limits": 8,
+        "contended": 3,
         "ways": 8,
         "metrics": 3,
         "asgi": 2,
@@ -55,10 +57,11 @@ def test_every_subject_runs(results: OverheadResults) -> None:
 
 def test_every_figure_is_shown(results: OverheadResults) -> None:
     part, measured = overhead_part(), results.model_dump(mode="json")
-    assert len(part.goals(measured)) == 10
+    assert len(part.goals(measured)) == 12
     tables = part.tables(measured)
     assert {name: len(table.rows) for name, table in tables.items()} == {
         "over_nothing": 11,
+        "limited": 7,
         "over_asgi": 2,
         "over_same_headers": 2,
         "over_flask": 5,
