@@ -45,7 +45,8 @@ SHOWN: dict[str, dict[str, str]] = {
     },
     "docs/how-to/several-boxes.md": {
         "latchkey migrate-database sqlite:///data/latchkey.db 'postgresql+psycopg://"
-        "latchkey@db.example.com:5432/latchkey?sslmode=verify-full'": (
+        "latchkey@db.example.com:5432/latchkey?sslmode=verify-full"
+        "&sslrootcert=/etc/latchkey/database-ca.crt'": (
             "needs PostgreSQL; tests/integration/test_box_pages.py runs it"
         ),
         "systemctl restart latchkey": "needs PostgreSQL; tests/integration/test_box_pages.py",
