@@ -16,19 +16,23 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 from wsgiref.types import WSGIEnvironment
 
+from latchkey.asgi_environ import AsgiScope, environ_of
 from latchkey.assembly import Latchkey, log_fault
 from latchkey.check._check import Check, Verdict
+from latchkey.check._limits import LimitOutcome
+from latchkey.check.limiting import LIMITS_KEY, Limiter
 from latchkey.check.modes import modes_of
 from latchkey.check.open_routes import OpenRoutes, routes_of
 from latchkey.credentials.models import Mode, Principal
+from latchkey.credentials.requirement import check_cost
 from latchkey.current import CURRENT
 from latchkey.errors import ApiError, ConfigurationError, StoreError
 from latchkey.forks import notify_after_fork
-from latchkey.wsgi import PRINCIPAL_KEY, Policy, answer_error, policy_of, require_router
+from latchkey.wsgi import Policy, policy_of, require_router
+from latchkey.wsgi_answers import PRINCIPAL_KEY, answer_error
 
 __all__ = ["LatchkeyMiddleware", "StillValid"]
 
-AsgiScope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -44,25 +48,29 @@ class Deciding(Protocol):
     async def decide(self, environ: WSGIEnvironment) -> _Refusal | None:
         """Decide a request that ``check`` left undecided: its refusal; None to admit it."""
 
+    async def spend(self, environ: WSGIEnvironment, units: int) -> None:
+        """Take units from the limits of an admitted request's key, as ``Latchkey.spend`` does."""
+
 
 class StillValid(Protocol):
     """Tells whether the credential of a request is still valid, for connections that stay open."""
 
     async def __call__(self) -> bool:
-        """Check again, as a use of the credential."""
+        """Check again, as a use of the credential, which takes 1 from its limits.
+
+        False if the credential would be refused now, also by its limits.
+        """
 
 
 SCOPE_KEY = "latchkey"
 """The key of the scope that has the Admitted of a request."""
 
-_PAIR_FAMILY = b"x-api-"
-# The headers that a check reads, apart from that family.
-_VARIABLES = {
-    b"authorization": "HTTP_AUTHORIZATION",
-    b"x-api-key": "HTTP_X_API_KEY",
-    b"x-api-secret": "HTTP_X_API_SECRET",
-    b"x-forwarded-for": "HTTP_X_FORWARDED_FOR",
-}
+# What a check has left in the environ.
+_DECIDED = frozenset({PRINCIPAL_KEY, LIMITS_KEY})
+# The messages that have the headers of an answer.
+_BEGINNINGS = frozenset(
+    {"http.response.start", "websocket.accept", "websocket.http.response.start"}
+)
 # The code with which a server answers a refused handshake by 403, if it can answer nothing else.
 _POLICY_VIOLATION = 1008
 
@@ -78,9 +86,10 @@ class _Refusal(NamedTuple):
 class _Checked:
     """The check and the policy of one worker, and the threads for what may block."""
 
-    def __init__(self, check: Check, policy: Policy, threads: int) -> None:
+    def __init__(self, check: Check, policy: Policy, limiter: Limiter, threads: int) -> None:
         self.check = check
         self._policy = policy
+        self._limiter = limiter
         self._threads = threads
         self.after_fork()
         notify_after_fork(self)
@@ -94,16 +103,46 @@ class _Checked:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, _decide, self._policy, environ)
 
+    async def spend(self, environ: WSGIEnvironment, units: int) -> None:
+        """Take units on the event loop if they are there, and decide in a thread otherwise."""
+        taken: LimitOutcome | None = environ.get(LIMITS_KEY)
+        if taken is None or self._limiter.takes_at_once(taken.plan, units):
+            return
+        loop = asyncio.get_running_loop()
+        credential_id = environ[PRINCIPAL_KEY].credential_id
+        await loop.run_in_executor(self._pool, self._limiter.take, taken.plan, credential_id, units)
+
 
 class Admitted:
     """An admitted request. Its text form does not show the request, which has the secret."""
 
-    __slots__ = ("_environ", "has_begun", "latchkey")
+    __slots__ = ("_cost", "_deciding", "_environ", "has_begun", "latchkey")
 
-    def __init__(self, latchkey: Latchkey, environ: WSGIEnvironment) -> None:
+    def __init__(self, latchkey: Latchkey, environ: WSGIEnvironment, deciding: Deciding) -> None:
         self.latchkey = latchkey
         self.has_begun = False
         self._environ = environ
+        self._deciding = deciding
+        self._cost = 1
+
+    async def raise_cost_to(self, cost: int) -> None:
+        """Have the request cost at least this; of several costs, the highest counts."""
+        more, self._cost = cost - self._cost, max(cost, self._cost)
+        if more > 0:
+            await self.spend(more)
+
+    async def spend(self, units: int) -> None:
+        """Take more units from the limits of the request's key, as ``Latchkey.spend`` does."""
+        check_cost(units)
+        await self._deciding.spend(self._environ, units)
+
+    def described(self, message: Message) -> Message:
+        """A message of an answer, with the headers that tell what is left of the key's limits."""
+        taken: LimitOutcome | None = self._environ.get(LIMITS_KEY)
+        if taken is None or message["type"] not in _BEGINNINGS:
+            return message
+        headers = _encoded(taken.headers(self.latchkey.settings.ratelimit_headers))
+        return {**message, "headers": [*message.get("headers", ()), *headers]}
 
     async def answer(self, error: ApiError, scope: AsgiScope, send: Send) -> None:
         """Answer the request with an error, in its dialect; a database failure is logged."""
@@ -132,7 +171,7 @@ class _Recheck:
         """Check it again, as a use of its credential; an open route stays open."""
         if self._principal is None:
             return True
-        again = {name: value for name, value in self._environ.items() if name != PRINCIPAL_KEY}
+        again = {name: value for name, value in self._environ.items() if name not in _DECIDED}
         found = self._checked.check(again)
         if found is Verdict.UNDECIDED:
             if await self._checked.decide(again) is not None:
@@ -145,8 +184,11 @@ class LatchkeyMiddleware:
     """An ASGI application that passes admitted requests and handshakes to another one.
 
     The application finds a Principal at ``scope["state"]["principal"]``, or None on an open route,
-    and a StillValid at ``scope["state"]["still_valid"]``. Use it for Starlette and FastAPI with
-    ``app.add_middleware(LatchkeyMiddleware)``, and for any other application by calling it.
+    and a StillValid at ``scope["state"]["still_valid"]``. ``await scope["state"]["spend"](units)``
+    takes more from the key's limits than the 1 that each request takes.
+
+    Use it for Starlette and FastAPI with ``app.add_middleware(LatchkeyMiddleware)``, and for any
+    other application by calling it.
     """
 
     def __init__(
@@ -199,10 +241,11 @@ class LatchkeyMiddleware:
                 return
             found = environ[PRINCIPAL_KEY]
         principal = found if isinstance(found, Principal) else None
-        scope[SCOPE_KEY] = admitted = Admitted(self._latchkey, environ)
+        scope[SCOPE_KEY] = admitted = Admitted(self._latchkey, environ, checked)
         scope["state"] = {
             **scope.get("state", {}),
             "principal": principal,
+            "spend": admitted.spend,
             "still_valid": _Recheck(checked, environ, principal),
         }
         await self._pass_on(admitted, principal, scope, receive, send)
@@ -219,7 +262,7 @@ class LatchkeyMiddleware:
 
         async def note(message: Message) -> None:
             admitted.has_begun = True
-            await send(message)
+            await send(admitted.described(message))
 
         token = CURRENT.set(principal)
         try:
@@ -227,7 +270,7 @@ class LatchkeyMiddleware:
         except ApiError as error:
             if admitted.has_begun:
                 raise
-            await admitted.answer(error, scope, send)
+            await admitted.answer(error, scope, note)
         finally:
             CURRENT.reset(token)
 
@@ -260,46 +303,9 @@ class LatchkeyMiddleware:
                 modes=self._modes,
             )
             # As many threads as there are connections to the database for them.
-            self.deciding = _Checked(check, policy, self._latchkey.settings.threads)
+            threads = self._latchkey.settings.threads
+            self.deciding = _Checked(check, policy, parts.limiter, threads)
             return self.deciding
-
-
-def environ_of(scope: AsgiScope, prefix: str = "") -> WSGIEnvironment:
-    """The variables of WSGI (PEP 3333) that a check reads, for an ASGI scope.
-
-    PATH_INFO is the path that routers match: without ``root_path``, or without ``prefix`` if that
-    is given. Repeated headers are joined with a comma. A header name with an underscore is another
-    name than one with a hyphen, and is not read.
-    """
-    path = _routed(scope["path"], prefix or scope.get("root_path", ""))
-    client = scope.get("client")
-    environ: WSGIEnvironment = {
-        "REQUEST_METHOD": scope.get("method", "GET"),
-        "PATH_INFO": path if path.isascii() else _on_the_wire(path),
-        "REMOTE_ADDR": client[0] if client else "",
-    }
-    for name, value in scope["headers"]:
-        name = name.lower()
-        variable = _VARIABLES.get(name)
-        if variable is None:
-            if not name.startswith(_PAIR_FAMILY) or b"_" in name:
-                continue
-            variable = f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
-        text = value.decode("latin-1")
-        environ[variable] = f"{environ[variable]},{text}" if variable in environ else text
-    return environ
-
-
-def _routed(path: str, root_path: str) -> str:
-    """The path below ``root_path``, as Starlette's router computes it."""
-    if not root_path or not path.startswith(root_path):
-        return path
-    rest = path[len(root_path) :]
-    return rest if not rest or rest[0] == "/" else path
-
-
-def _on_the_wire(path: str) -> str:
-    return path.encode("utf-8", "surrogatepass").decode("latin-1")
 
 
 def _decide(policy: Policy, environ: WSGIEnvironment) -> _Refusal | None:

@@ -20,6 +20,7 @@ from latchkey.box.shared import SharedState
 from latchkey.box.throttle import FailureThrottle
 from latchkey.box.upkeep import Upkeep
 from latchkey.check.authenticator import Authenticator
+from latchkey.check.limiting import LIMITS_KEY, Limiter
 from latchkey.check.modes import modes_of
 from latchkey.check.open_routes import OpenRoutes, routes_of
 from latchkey.config import Settings, load_settings
@@ -27,6 +28,7 @@ from latchkey.credentials.account_service import AccountService
 from latchkey.credentials.derivation import DerivationKeys
 from latchkey.credentials.models import Mode, Principal
 from latchkey.credentials.publishing import Publisher
+from latchkey.credentials.requirement import check_cost
 from latchkey.credentials.service import CredentialService
 from latchkey.credentials.usage import UsageReader
 from latchkey.errors import ConfigurationError, StoreError
@@ -39,6 +41,7 @@ from latchkey.parts import Parts
 from latchkey.store.audit_head import Seal
 from latchkey.store.database_urls import database_of
 from latchkey.store.protocols import Store
+from latchkey.wsgi_answers import PRINCIPAL_KEY
 
 log = logging.getLogger("latchkey")
 
@@ -171,6 +174,11 @@ class Latchkey:
         """Throttles refused credentials by address."""
         return self.begin().throttle
 
+    @property
+    def limiter(self) -> Limiter:
+        """Takes from the limits of keys."""
+        return self.begin().limiter
+
     def middleware(
         self,
         wsgi_app: WSGIApplication,
@@ -230,7 +238,7 @@ class Latchkey:
             before_first=partial(check_declarations, app, routes),
             refuse=partial(pass_to_handlers, app) if errors == "application" else None,
         )
-        enforce_requirements(app, self.count_scope_refusal, routes)
+        enforce_requirements(app, self.count_scope_refusal, routes, self.spend)
 
     def init_app(
         self,
@@ -277,6 +285,19 @@ class Latchkey:
             )
 
         return build() if self.has_joined else wsgi.BuiltWhenServing(build)
+
+    def spend(self, environ: WSGIEnvironment, units: int) -> None:
+        """Take more units from the limits of a request's key, for a request that costs more than 1.
+
+        The middleware has taken 1. ``units`` are 1 to 1,000,000. Nothing is taken from a key
+        without limits. Raises RateLimited or QuotaExceeded, which have been counted; StoreError;
+        ValueError for other units.
+        """
+        check_cost(units)
+        taken = environ.get(LIMITS_KEY)
+        if taken is not None:
+            credential_id = environ[PRINCIPAL_KEY].credential_id
+            self.begin().limiter.take(taken.plan, credential_id, units)
 
     def count_scope_refusal(self, principal: Principal) -> None:
         """Count a request of a caller that lacks a scope."""

@@ -10,14 +10,22 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.requests import HTTPConnection
 from fastapi.security.base import SecurityBase
 
-from latchkey.asgi import SCOPE_KEY, Admitted, AsgiScope, LatchkeyMiddleware, Receive, Send
+from latchkey.asgi import SCOPE_KEY, Admitted, LatchkeyMiddleware, Receive, Send
+from latchkey.asgi_environ import AsgiScope
 from latchkey.assembly import Latchkey
 from latchkey.check.modes import modes_of
 from latchkey.check.open_routes import OpenRoutes, routes_of
 from latchkey.credentials.models import Mode, Principal
 from latchkey.credentials.needs import Need, check_need, scopes_of
 from latchkey.credentials.requirement import Requirement
-from latchkey.errors import ApiError, ConfigurationError, InsufficientScope, MissingCredential
+from latchkey.errors import (
+    ApiError,
+    ConfigurationError,
+    InsufficientScope,
+    LimitReached,
+    MissingCredential,
+    StoreError,
+)
 from latchkey.wsgi import require_router
 
 __all__ = ["any_credential", "protect", "require_scope"]
@@ -98,25 +106,30 @@ def protect(
 
 
 def require_scope(
-    need: Need, *, of: str | None = None, or_own: str | None = None
+    need: Need, *, of: str | None = None, or_own: str | None = None, cost: int = 1
 ) -> Callable[..., Awaitable[Principal]]:
     """A dependency that needs a scope, ``any_of(...)`` or ``all_of(...)`` several.
 
     ``Depends(require_scope("orders:read"))`` gives the principal, in routes of HTTP and of
-    WebSocket. ``of`` and ``or_own`` name path parameters, as in ``latchkey.require_scope``. Raises
-    ValueError for a malformed scope.
+    WebSocket. ``of`` and ``or_own`` name path parameters, as in ``latchkey.require_scope``.
+    ``cost``, 1 to 1,000,000, is what a request takes from the limits of its key; of several
+    dependencies, the highest counts. Raises ValueError for a malformed scope or an invalid cost.
     """
     check_need(need)
-    requirement = Requirement(need, or_own, of)
+    requirement = Requirement(need, or_own, of, cost)
     described = Security(_CREDENTIAL, scopes=list(scopes_of(need)))
 
     async def scope_required(connection: HTTPConnection, credential: None = described) -> Principal:
         principal = _principal_of(connection)
+        admitted: Admitted = connection.scope[SCOPE_KEY]
         try:
             requirement.check(principal, connection.path_params)
+            await admitted.raise_cost_to(cost)
         except InsufficientScope as error:
-            admitted: Admitted = connection.scope[SCOPE_KEY]
             admitted.latchkey.count_scope_refusal(principal)
+            _handle(connection, error)
+            raise
+        except (LimitReached, StoreError) as error:
             _handle(connection, error)
             raise
         return principal
@@ -193,6 +206,7 @@ def _describe(schema: dict[str, Any], routes: OpenRoutes) -> None:
         responses.setdefault("401", _response("The credential is missing or not valid"))
         reason = f"The key needs: {', '.join(needed)}" if needed else "The key is not permitted"
         responses.setdefault("403", _response(reason))
+        responses.setdefault("429", _response("A limit of the key is reached"))
 
 
 def _protected(schema: dict[str, Any], routes: OpenRoutes) -> Iterator[dict[str, Any]]:

@@ -17,8 +17,11 @@ from latchkey.box.throttle import FailureThrottle
 from latchkey.box.upkeep import LogReader, Upkeep
 from latchkey.box.use_counts import LiveTallies
 from latchkey.check.authenticator import Authenticator
+from latchkey.check.limit_levels import LimitLevels
+from latchkey.check.limiting import Limiter
 from latchkey.config import Settings, load_settings
 from latchkey.credentials.account_service import AccountService
+from latchkey.credentials.default_limit import parse_default_limit
 from latchkey.credentials.derivation import DerivationKeys
 from latchkey.credentials.granting import parse_allowed
 from latchkey.credentials.kinds import Sources
@@ -51,6 +54,18 @@ class Parts:
     upkeep: Upkeep
     addresses: ClientAddresses
     throttle: FailureThrottle
+
+    @property
+    def limiter(self) -> Limiter:
+        """Takes from the limits of keys."""
+        return self.authenticator.limiter
+
+    @property
+    def levels(self) -> LimitLevels:
+        """Reads what remains of limits."""
+        return LimitLevels(
+            self.shared.limits, self.store.limits, parse_default_limit(self.settings.default_limit)
+        )
 
     def sightings(self, addresses: ClientAddresses | None = None) -> Sightings:
         """What the check writes the addresses of uses to; None identifies callers as usual."""
@@ -101,6 +116,7 @@ class Parts:
                 places=store.places,
                 imported=store.imported.hashes,
                 on_replacement=tallies.forget_written,
+                divides_rates=settings.rate_share == "divide",
             )
             replay = among.poller
             publisher = Publisher(store.audit, shared.invalidate, settle=among.confirmations.settle)
@@ -127,6 +143,10 @@ class Parts:
             backend=settings.cache_backend,
             cache_size=settings.cache_size,
             cache_ttl=settings.cache_ttl,
+            default_limit=parse_default_limit(settings.default_limit),
+            quotas=store.limits,
+            segment=tallies.segment,
+            header_style=settings.ratelimit_headers,
         )
 
         def learn_imported() -> None:

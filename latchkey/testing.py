@@ -6,7 +6,7 @@ Put ``pytest_plugins = ["latchkey.testing"]`` into the ``conftest.py`` at the ro
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal
@@ -17,19 +17,27 @@ from flask import Flask
 
 from latchkey.asgi import ASGIApplication, LatchkeyMiddleware
 from latchkey.assembly import Latchkey
+from latchkey.check._limits import LimitPlan
 from latchkey.config import load_settings
 from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Actor, AuditKey
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.credentials.granting import parse_scopes
-from latchkey.credentials.models import Mode, Principal
+from latchkey.credentials.limits import (
+    DEFAULT_NAME,
+    Limit,
+    QuotaLimit,
+    RateLimit,
+    limit_of_json,
+)
+from latchkey.credentials.models import Change, Mode, Principal
 from latchkey.errors import AccountNotFound, ConfigurationError
 from latchkey.parts import Parts
 from latchkey.store.audit_head import Seal
 from latchkey.store.memory.head import MemoryHead
 from latchkey.store.memory.state import MemoryDatabase
 from latchkey.store.memory.store import open_memory_store
-from latchkey.wsgi import PRINCIPAL_KEY
+from latchkey.wsgi_answers import PRINCIPAL_KEY
 
 __all__ = ["InMemoryLatchkey", "latchkey_in_memory"]
 
@@ -45,10 +53,14 @@ class InMemoryLatchkey:
     principals for requests without a key.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        """``settings`` are variables, such as ``{"LATCHKEY_DEFAULT_LIMIT": "100/minute"}``.
+
+        Raises ConfigurationError for an invalid one.
+        """
         key = AuditKey(os.urandom(32))
         parts = Parts.from_settings(
-            load_settings(_SETTINGS),
+            load_settings({**_SETTINGS, **(settings or {})}),
             derivation=DerivationKeys([DerivationKey(os.urandom(32))], []),
             store=open_memory_store(MemoryDatabase(), Seal(key, MemoryHead(key))),
         )
@@ -64,12 +76,14 @@ class InMemoryLatchkey:
         name: str = "test",
         expires_at: datetime | None = None,
         scheme: Literal["bearer", "pair"] = "bearer",
+        limits: Iterable[Limit | Mapping[str, Any]] = (),
     ) -> dict[str, str]:
         """Create a key; returns the headers that send it.
 
         ``account`` is the external id of its account, which is created if it is new; None is the
-        instance account. Raises InvalidField for a malformed scope, and for ``expires_at`` in the
-        past.
+        instance account. ``limits`` are as in the API, such as ``{"rate": "5/minute"}`` and
+        ``{"name": "monthly", "quota": 1000, "period": "month"}``. Raises InvalidField for a
+        malformed scope, and for ``expires_at`` in the past; ValueError for a malformed limit.
         """
         issued = self.instance.credentials.issue(
             name=name,
@@ -79,6 +93,7 @@ class InMemoryLatchkey:
             mode=mode,
             scopes=_scopes(scopes),
             expires_at=expires_at,
+            limits=[_limit(one) for one in limits],
         )
         if scheme == "pair":
             return {"X-Api-Key": issued.credential.api_key, "X-Api-Secret": issued.secret}
@@ -100,10 +115,34 @@ class InMemoryLatchkey:
 
     def revoke(self, headers: dict[str, str]) -> None:
         """Revoke the key of these headers, which ``issue`` returned; effective at once."""
-        secret = headers.get("X-Api-Secret") or headers["Authorization"].removeprefix("Bearer ")
-        # The public key has the same mode and the same id as its secret.
-        api_key = f"ak_{secret[3:30]}"
-        self.instance.credentials.revoke(api_key, None, by=_ACTOR)
+        self.instance.credentials.revoke(_api_key(headers), None, by=_ACTOR)
+
+    def set_remaining(
+        self, headers: dict[str, str], remaining: int, limit: str = DEFAULT_NAME
+    ) -> None:
+        """Set what remains of a limit of the key of these headers, now.
+
+        A rate fills up again as always, so what remains may be more soon. Raises ValueError if the
+        key has no such limit, or for more than the limit admits.
+        """
+        key = self.instance.credentials.get(_api_key(headers), None)
+        for stored in key.limits:
+            if stored.limit.name == limit:
+                break
+        else:
+            raise ValueError(f"the key has no limit {limit}")
+        found = stored.limit
+        most = found.burst if isinstance(found, RateLimit) else found.quota
+        if not 0 <= remaining <= most:
+            raise ValueError(f"what remains of the limit {limit} is 0 to {most}")
+        if isinstance(found, RateLimit):
+            self.instance.shared.limits.rates.reset(stored.id)
+        else:
+            change = Change(renewed=frozenset([limit]))
+            key = self.instance.credentials.change(key.api_key, change, None, by=_ACTOR)
+            (stored,) = (one for one in key.limits if one.id == stored.id)
+        if remaining < most:
+            self.instance.limiter.take(LimitPlan((stored,)), key.id, most - remaining)
 
     def principal(
         self,
@@ -193,6 +232,9 @@ class _Assumed:
     async def decide(self, environ: WSGIEnvironment) -> None:
         """Not called, since ``check`` leaves nothing undecided."""
 
+    async def spend(self, environ: WSGIEnvironment, units: int) -> None:
+        """Take nothing: a principal without a key has no limits."""
+
 
 def _middleware_of(app: ASGIApplication) -> LatchkeyMiddleware:
     """The middleware around an ASGI application, or inside of one of Starlette or FastAPI."""
@@ -208,6 +250,18 @@ def _middleware_of(app: ASGIApplication) -> LatchkeyMiddleware:
                 "LatchkeyMiddleware itself"
             )
     return found
+
+
+def _api_key(headers: dict[str, str]) -> str:
+    """The public key, which has the same mode and the same id as its secret."""
+    secret = headers.get("X-Api-Secret") or headers["Authorization"].removeprefix("Bearer ")
+    return f"ak_{secret[3:30]}"
+
+
+def _limit(given: Limit | Mapping[str, Any]) -> Limit:
+    if isinstance(given, RateLimit | QuotaLimit):
+        return given
+    return limit_of_json({"name": DEFAULT_NAME, **given})
 
 
 def _scopes(scopes: Iterable[str]) -> frozenset[str]:

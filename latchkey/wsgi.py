@@ -17,23 +17,18 @@ from latchkey.box.counter_names import Count, Use
 from latchkey.box.sightings import Sightings
 from latchkey.box.throttle import FailureThrottle
 from latchkey.check._check import Check
+from latchkey.check._entry import CacheEntry
 from latchkey.check._gate import Gate
 from latchkey.check._latency import Latency
 from latchkey.check.authenticator import Authenticator
-from latchkey.check.headers import (
-    bearer_presented,
-    dialect_of,
-    dialect_of_path,
-    read_credential,
-    read_plain,
-)
+from latchkey.check.headers import read_credential, read_plain
+from latchkey.check.limiting import LIMITS_KEY, PLAN_KEY
 from latchkey.check.mistakes import explain
 from latchkey.check.modes import ALL_MODES
 from latchkey.check.open_routes import NOTHING_OPEN, OpenRoutes
 from latchkey.check.request_conditions import EvaluatesConditions, RequestConditions
 from latchkey.credentials.kinds import kind_of_bearer
 from latchkey.credentials.models import Mode, Principal
-from latchkey.error_answers import envelope, error_headers, status_line
 from latchkey.errors import (
     AddressNotAllowed,
     ApiError,
@@ -44,6 +39,7 @@ from latchkey.errors import (
     InternalError,
     InvalidCredential,
     InvalidRequest,
+    LimitReached,
     MissingCredential,
     ModeNotAllowed,
     NotYetValidCredential,
@@ -53,18 +49,13 @@ from latchkey.errors import (
     StoreError,
     TooManyFailures,
 )
-from latchkey.errors.base import Dialect
 from latchkey.forks import NOT_OURS, notify_after_fork
-
-PRINCIPAL_KEY = "latchkey.principal"
+from latchkey.wsgi_answers import PRINCIPAL_KEY, answer_error, showing_limits
 
 log = logging.getLogger("latchkey")
 
 Refuse = Callable[[ApiError, WSGIEnvironment, StartResponse], Iterable[bytes]]
 """Answers a refused request."""
-
-Answer = tuple[bytes, list[tuple[str, str]]]
-"""The body and the headers of an error response."""
 
 _INVALID = InvalidCredential()
 _OUTCOMES: dict[type[ApiError], Count] = {
@@ -148,10 +139,14 @@ def policy_of(
     modes: frozenset[Mode] = ALL_MODES,
     refuse: Refuse | None = None,
     conditions: EvaluatesConditions | None = None,
+    takes_limits: bool = True,
 ) -> tuple[Check, Policy]:
     """The check and the policy of ``middleware``, whose arguments these are.
 
-    ``conditions`` evaluates the conditions of keys; with None, for the request itself.
+    ``conditions`` evaluates the conditions of keys; with None, for the request itself. Without
+    ``takes_limits``, a request of a key with limits is passed on with its LimitPlan in
+    ``environ["latchkey.plan"]``, and is not counted: whoever gets it takes from the plan, and then
+    calls ``Check.admit``.
     """
     require_router(open_routes, router)
     conditions = conditions or RequestConditions(
@@ -163,6 +158,8 @@ def policy_of(
         open_routes=open_routes,
         sightings=sightings or Sightings(authenticator.shared),
         conditions=conditions,
+        takes_limits=takes_limits,
+        header_style=authenticator.limiter.style,
         waits=before_first is not None,
         modes=modes,
     )
@@ -177,6 +174,7 @@ def policy_of(
         before_first,
         modes,
         refuse,
+        takes_limits=takes_limits,
     )
     return check, policy
 
@@ -229,8 +227,10 @@ class Policy:
         before_first: Callable[[], None] | None,
         modes: frozenset[Mode] = ALL_MODES,
         refuse: Refuse | None = None,
+        *,
+        takes_limits: bool = True,
     ) -> None:
-        """The arguments are those of ``middleware``; ``check`` is the gate's, which counts uses."""
+        """The arguments are those of ``policy_of``; ``check`` is the gate's, which counts uses."""
         self._authenticator = authenticator
         self._check = check
         self._conditions = conditions
@@ -241,6 +241,7 @@ class Policy:
         self._before_first = before_first
         self._modes = modes
         self._answer_refused = refuse or answer_error
+        self._takes_limits = takes_limits
         self._first = threading.Lock()
         self._forked = False
         self._told = False
@@ -267,13 +268,9 @@ class Policy:
             authenticator.counters.add(Count.OPEN)
             return None
         try:
-            principal = authenticator.authenticate(
-                read_credential(environ), partial(self._conditions.facts_of, environ)
-            )
-            self._require_mode(principal)
+            self._admit(authenticator.find(read_credential(environ)), environ)
         except ApiError as error:
             return self._refuse(error, environ, start_response)
-        self._check.admit(environ, principal)
         return None
 
     def examine_unknown(
@@ -290,14 +287,28 @@ class Policy:
             # Decided without an exception: these come in floods.
             return self._refuse(_INVALID, environ, start_response)
         try:
-            principal = authenticator.ask(
-                presented, digest, partial(self._conditions.facts_of, environ)
-            )
-            self._require_mode(principal)
+            self._admit(authenticator.look_up(presented, digest), environ)
         except ApiError as error:
             return self._refuse(error, environ, start_response)
-        self._check.admit(environ, principal)
         return None
+
+    def _admit(self, entry: CacheEntry, environ: WSGIEnvironment) -> None:
+        """Admit a request with the credential of an entry, or raise why it is refused.
+
+        Limits come last: what is refused for another reason takes nothing from them.
+        """
+        principal = self._authenticator.result_of(
+            entry, partial(self._conditions.facts_of, environ)
+        )
+        self._require_mode(principal)
+        if entry.limits is not None:
+            if not self._takes_limits:
+                environ[PRINCIPAL_KEY] = principal
+                environ[PLAN_KEY] = entry.limits
+                return
+            limiter = self._authenticator.limiter
+            environ[LIMITS_KEY] = limiter.take(entry.limits, entry.credential_id)
+        self._check.admit(environ, principal)
 
     def _require_mode(self, principal: Principal) -> None:
         if principal.mode not in self._modes:
@@ -344,6 +355,9 @@ class Policy:
         self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         self._authenticator.counters.add(_OUTCOMES[type(error)])
+        if isinstance(error, LimitReached) and error.outcome is not None:
+            style = self._authenticator.limiter.style
+            start_response = showing_limits(start_response, error.outcome, style)
         return self._answer_refused(error, environ, start_response)
 
 
@@ -351,44 +365,3 @@ def _explained(error: ApiError, environ: WSGIEnvironment) -> ApiError:
     """The same refusal, with the formal mistake in the credential if there is one."""
     told = explain(environ)
     return error if told is None else type(error)(told)
-
-
-def answer_error(
-    error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
-) -> Iterable[bytes]:
-    """Answer a WSGI request with an error, in the request's dialect and with its challenge."""
-    body, headers = error_answer(error, environ)
-    start_response(status_line(error), headers)
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
-
-
-def error_answer(error: ApiError, environ: WSGIEnvironment) -> Answer:
-    """The body and the headers of an error's answer to this request."""
-    on_open_route = environ.get(PRINCIPAL_KEY, ...) is None
-    dialect: Dialect
-    if on_open_route:
-        # Credentials sent to an open route are ignored.
-        dialect, bearer = dialect_of_path(environ.get("PATH_INFO", "")), False
-    else:
-        bearer = bearer_presented(environ)
-        dialect = dialect_of(environ, bearer)
-    if error.message == error.default_message:
-        constant = _CONSTANT.get((type(error), dialect, bearer))
-        if constant is not None:
-            return constant[0], list(constant[1])
-    return _made_answer(error, dialect, bearer)
-
-
-def _made_answer(error: ApiError, dialect: Dialect, bearer: bool) -> Answer:
-    body = envelope(error, dialect)
-    return body, error_headers(error, body, bearer_presented=bearer)
-
-
-# The response in floods, built once: it does not depend on the request.
-_DIALECTS: tuple[Dialect, ...] = ("pair", "bearer")
-_CONSTANT: dict[tuple[type[ApiError], Dialect, bool], Answer] = {
-    (kind, dialect, bearer): _made_answer(kind(), dialect, bearer)
-    for kind in (MissingCredential, InvalidCredential, RevokedCredential, ExpiredCredential)
-    for dialect in _DIALECTS
-    for bearer in (False, True)
-}

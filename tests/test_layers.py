@@ -152,7 +152,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     # A Latchkey in memory, for the tests of applications.
     "latchkey.testing": (
-        *("latchkey.asgi", "latchkey.assembly", "latchkey.parts", "latchkey.wsgi"),
+        *("latchkey.asgi", "latchkey.assembly", "latchkey.check._limits", "latchkey.parts"),
+        "latchkey.wsgi_answers",
         "latchkey.store.memory",
         *_STORE,
         *_FOUNDATION,
@@ -178,14 +179,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.box.segment": ("latchkey.box", "fastcache", *_STORE, *_FOUNDATION),
     "latchkey.check": (
         *("latchkey.addresses", "latchkey.box", "latchkey.native", "fastcache"),
+        "latchkey.store.protocols",
         *_FOUNDATION,
     ),
+    "latchkey.wsgi_answers": ("latchkey.check.headers", *_FOUNDATION),
     "latchkey.wsgi": (
         *("latchkey.addresses", "latchkey.check", "latchkey.box", "latchkey.forks", "fastcache"),
+        "latchkey.wsgi_answers",
         *_FOUNDATION,
     ),
     "latchkey.current": ("latchkey.credentials.models",),
-    "latchkey.flask": ("latchkey.current", "latchkey.wsgi", "latchkey.check", *_FOUNDATION),
+    "latchkey.flask": ("latchkey.current", "latchkey.wsgi_answers", "latchkey.check", *_FOUNDATION),
     "latchkey.logs": ("latchkey.flask.requirements",),
     "latchkey.parts": (
         *("latchkey.addresses", "latchkey.box", "latchkey.check", "latchkey.key_files", *_STORE),
@@ -199,15 +203,25 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "latchkey.assembly": (
         *("latchkey.flask", "latchkey.wsgi", "latchkey.check", "latchkey.box", "latchkey.parts"),
         *("latchkey.membership", "latchkey.addresses", "latchkey.forks", *_STORE),
+        "latchkey.wsgi_answers",
         *_FOUNDATION,
     ),
+    "latchkey.asgi_environ": (),
     "latchkey.asgi": (
+        "latchkey.asgi_environ",
         *("latchkey.assembly", "latchkey.box.retention", "latchkey.box.sightings"),
         *("latchkey.check", "latchkey.current", "latchkey.forks", "latchkey.wsgi"),
+        "latchkey.wsgi_answers",
         *_FOUNDATION,
     ),
     "latchkey.fastapi": (
-        *("latchkey.asgi", "latchkey.assembly", "latchkey.check", "latchkey.wsgi"),
+        *(
+            "latchkey.asgi",
+            "latchkey.asgi_environ",
+            "latchkey.assembly",
+            "latchkey.check",
+            "latchkey.wsgi",
+        ),
         *_FOUNDATION,
     ),
     # The factory: the only object of the package itself that others call.
@@ -302,6 +316,7 @@ FOREIGN = {
     "latchkey.check.cache_levels": {"wsgiref"},
     "latchkey.client": {*_WEB, *_DATABASE, "pydantic", "cryptography"},
     "latchkey.wsgi": {*_WEB, *_DATABASE},
+    "latchkey.wsgi_answers": {*_WEB, *_DATABASE},
     "latchkey_service.api": {*_DATABASE, "gunicorn"},
     "latchkey_service.console": {*_DATABASE, "gunicorn"},
 }

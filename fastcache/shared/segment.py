@@ -340,38 +340,38 @@ class Segment:
         self._check_process()
         return index in self._claims or file.is_locked(self._fd, file.claim_byte(index))
 
-    def remove(self) -> bool:
+    def remove(self, last: Callable[[], None] = lambda: None) -> bool:
         """Remove its name if no other process holds it; returns whether it was removed.
 
-        The mapping stays usable. The segment is still held if it was not removed. After the
-        removal, no process can attach to it.
+        The mapping stays usable, and held if it was not removed. `last` is called before the
+        removal, when no other process can hold it any more; if it raises, the name stays.
         """
         self._check_process()
         removed = False
         try:
-            removed = self._remove_alone()
+            removed = self._remove_alone(last)
         finally:
             if not removed:
                 file.lock(self._fd, file.SHARED, file.HOLDERS)
         return removed
 
-    def leave(self) -> bool:
-        """Close it, and remove its name if no other process holds it; returns whether it did.
+    def leave(self, last: Callable[[], None] = lambda: None) -> bool:
+        """Close it and `remove` it if no other process holds it; returns whether it did.
 
         If several holders leave at the same moment, one of them removes it.
         """
         self._check_process()
         with self:
-            # Release the hold first: otherwise two leaving holders would prevent each other's
-            # removal.
+            # Released first: otherwise two leaving holders would prevent each other's removal.
             file.lock(self._fd, file.UNLOCKED, file.HOLDERS)
-            return self._remove_alone()
+            return self._remove_alone(last)
 
-    def _remove_alone(self) -> bool:
+    def _remove_alone(self, last: Callable[[], None]) -> bool:
         if not file.lock(self._fd, file.EXCLUSIVE, file.HOLDERS):
             return False
         if not file.leads_to(self._path, self._fd):
             return False
+        last()
         try:
             os.unlink(self._path)
         except OSError as error:

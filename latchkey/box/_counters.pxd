@@ -14,6 +14,8 @@ cpdef enum:                 # of a worker's block
     SHARED_HIT = 3
     STARTED = 4
     FINISHED = 5
+    RATES_ADMITTED = 6
+    QUOTAS_ADMITTED = 7
 
 cpdef enum:                 # of a credential's row
     USES = 0
@@ -23,6 +25,7 @@ cpdef enum:                 # of a credential's row
 
 cpdef enum:                 # of the single words
     FRESH_UNTIL = 3
+    BOXES = 8
 
 
 cdef struct CounterBlock:
@@ -33,3 +36,11 @@ cdef struct CounterBlock:
 cdef inline void count(CounterBlock *block, int index) noexcept:
     """Increment a counter of the worker's block."""
     add(block.alone, &block.words[index], 1)
+
+
+cdef inline void count_taken(CounterBlock *block, bint from_rates, bint from_quotas) noexcept:
+    """Count that a request has taken from its limits."""
+    if from_rates:
+        count(block, RATES_ADMITTED)
+    if from_quotas:
+        count(block, QUOTAS_ADMITTED)

@@ -12,7 +12,8 @@ class Count(IntEnum):
     """The index of each counter in a worker's block.
 
     The counters of the hit path come first, in one cache line. ``SCOPE`` counts authenticated
-    requests whose key lacks a scope that the view requires.
+    requests whose key lacks a scope that the view requires. ``RATES_…`` and ``QUOTAS_…`` count each
+    time that units are taken from limits of that kind.
     """
 
     AUTHENTICATED = _counters.AUTHENTICATED
@@ -21,6 +22,8 @@ class Count(IntEnum):
     SHARED_HIT = _counters.SHARED_HIT
     STARTED = _counters.STARTED
     FINISHED = _counters.FINISHED
+    RATES_ADMITTED = _counters.RATES_ADMITTED
+    QUOTAS_ADMITTED = _counters.QUOTAS_ADMITTED
     MISSING = auto()
     INVALID = auto()
     REVOKED = auto()
@@ -44,6 +47,8 @@ class Count(IntEnum):
     ENDPOINT = auto()
     RATE_LIMITED = auto()
     QUOTA_EXCEEDED = auto()
+    RATES_REFUSED = auto()
+    QUOTAS_REFUSED = auto()
 
 
 @unique

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
-from fastcache.shared import Segment, SegmentError, SegmentUnusable
+from fastcache.shared import Quota, QuotaState, Segment, SegmentError, SegmentUnusable
 from latchkey.box.registration import stop_box
+from latchkey.box.shared import SharedState, Word
+from latchkey.box.use_counts import LiveTallies
+from latchkey.credentials.quotas import Spent
 from latchkey.store.protocols import Store
 
 
@@ -20,6 +25,42 @@ def discarded(path: str, error: SegmentError) -> bool:
         return Segment.discard(path)
     except SegmentError:
         return False
+
+
+def persist_counts(segment: Segment, store: Store) -> int:
+    """Persist what a segment has counted; returns the id of its box, 0 without one."""
+    shared = SharedState.over(segment)
+    store.usage.flush(segment.uuid, LiveTallies(shared).unwritten(), datetime.now(UTC))
+    return shared.words.value(Word.BOX)
+
+
+def give_back_unspent(segment: Segment, store: Store) -> None:
+    """Give back the units of quotas that a segment has not spent; raises StoreError.
+
+    No process may spend from it any more. To repeat this changes nothing.
+    """
+    spent: list[Spent] = []
+    for row, state in _granted(segment):
+        # A worker may have been killed before it published the first units of the next epoch.
+        spent += [Spent(row, state.epoch_tag, state.spent), Spent(row, state.epoch_tag + 1, 0)]
+    store.limits.give_back_all(segment.uuid, spent)
+
+
+def keep_unspent(segment: Segment) -> None:
+    """Let nobody spend what a segment has left of quotas: it may have been given back already."""
+    quotas = SharedState.over(segment).limits.quotas
+    for row, state in _granted(segment):
+        if state.spent < state.granted:
+            quotas.spend(Quota(row, state.generation), state.granted - state.spent, 0)
+
+
+def _granted(segment: Segment) -> Iterator[tuple[int, QuotaState]]:
+    """The quotas that units were granted of, by their row."""
+    quotas = SharedState.over(segment).limits.quotas
+    for row in range(quotas.backed_rows):
+        state = quotas.state(row)
+        if state.granted:
+            yield row, state
 
 
 def note_end(store: Store, segment: str, box_id: int) -> None:

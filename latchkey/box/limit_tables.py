@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Literal
 
-from fastcache.shared import QuotaTable, RateTable, Region, Segment, SegmentFull
+from fastcache.shared import Counters, QuotaTable, RateTable, Region, Segment, SegmentFull
 
 LimitKind = Literal["rates", "default_rates", "quotas"]
 """A table, and the name of its region."""
@@ -33,8 +33,13 @@ class LimitTables:
         default_rates: RateTable,
         quotas: QuotaTable,
         segment: Segment | None = None,
+        words: Counters | None = None,
     ) -> None:
-        """The tables grow in ``segment``; without one they cannot."""
+        """The tables grow in ``segment``; without one they cannot.
+
+        ``words`` are the single words of the memory, one of which says how rates are divided.
+        """
+        self.words = words
         self.rates = rates
         self.default_rates = default_rates
         self.quotas = quotas
@@ -50,7 +55,7 @@ class LimitTables:
         }
 
     @classmethod
-    def over(cls, segment: Segment) -> LimitTables:
+    def over(cls, segment: Segment, words: Counters) -> LimitTables:
         """The tables in a segment."""
 
         def rates(kind: LimitKind) -> RateTable:
@@ -61,12 +66,13 @@ class LimitTables:
         quotas = QuotaTable(
             MOST_ROWS, memory=segment.memory("quotas"), backed=segment.backed_word("quotas")
         )
-        return cls(rates("rates"), rates("default_rates"), quotas, segment)
+        return cls(rates("rates"), rates("default_rates"), quotas, segment, words)
 
     @classmethod
-    def private(cls) -> LimitTables:
+    def private(cls, words: Counters) -> LimitTables:
         """The tables of a single process."""
-        return cls(RateTable(MOST_ROWS), RateTable(MOST_ROWS), QuotaTable(_PRIVATE_QUOTAS))
+        quotas = QuotaTable(_PRIVATE_QUOTAS)
+        return cls(RateTable(MOST_ROWS), RateTable(MOST_ROWS), quotas, words=words)
 
     def make_room(self, kind: LimitKind, row: int) -> bool:
         """Allocate memory for a row and some more; False if there is none."""

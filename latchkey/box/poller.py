@@ -20,6 +20,8 @@ from latchkey.store.protocols import BoxStore
 INTERVAL = 200 * MILLISECOND
 """Nanoseconds between two polls without a notification."""
 
+# Nanoseconds between two times that a worker counts the live boxes.
+_COUNT_INTERVAL = 1_000 * MILLISECOND
 # Of one turn: registering and long logs take several.
 _MOST_POLLS = 100
 _WOKEN = 1
@@ -40,8 +42,12 @@ class Poller:
         registration: Registration,
         clock: Callable[[], int] = boot_ns,
         on_replacement: Callable[[], None] = lambda: None,
+        *,
+        divides_rates: bool = False,
     ) -> None:
         """``clock`` gives nanoseconds of CLOCK_BOOTTIME.
+
+        With ``divides_rates``, the number of live boxes is published, by which rates are divided.
 
         ``on_replacement`` is called if the log is another one: the database was restored, or a
         standby that lacks some changes was promoted.
@@ -53,12 +59,23 @@ class Poller:
         self._usable = usable(registration.lease_ms)
         self._clock = clock
         self._on_replacement = on_replacement
+        self._divides_rates = divides_rates
+        self._count_due = 0
 
     def run(self) -> None:
         """Register if necessary, then apply all changes; raises StoreError."""
         for _ in range(_MOST_POLLS):
             if self.poll():
-                return
+                break
+        if self._divides_rates and self._clock() >= self._count_due:
+            self._count_due = self._clock() + _COUNT_INTERVAL
+            self.count_boxes()
+
+    def count_boxes(self) -> None:
+        """Publish the number of live boxes; raises StoreError."""
+        number = max(1, len(self._boxes.live()))
+        while (known := self._words.value(Word.BOXES)) != number:
+            self._words.compare_exchange(Word.BOXES, known, number)
 
     def poll(self) -> bool:
         """Poll once; whether the end of the log was reached. Raises StoreError."""

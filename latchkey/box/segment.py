@@ -14,15 +14,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from fastcache.shared import Segment, SegmentError, SegmentMissing, SegmentUnusable
-from latchkey.box.leftovers import discarded, note_end
+from latchkey.box import leftovers
 from latchkey.box.service_lock import SegmentRecord, ServiceLock
-from latchkey.box.shared import SMALLEST, SharedState, Word
-from latchkey.box.use_counts import LiveTallies
+from latchkey.box.shared import SMALLEST, SharedState
 from latchkey.config import Settings, variable
 from latchkey.errors import ConfigurationError, ServiceUnreachable, StoreError
 from latchkey.files.owner import owner_of, require_own
@@ -168,9 +166,12 @@ class ServiceSegment:
         """
         try:
             with self.segment, _store(self._settings) as store:
-                box_id = _persist(self.segment, store)
-                if self.segment.leave() or self.is_private:
-                    note_end(store, self.segment.uuid, box_id)
+                box_id = leftovers.persist_counts(self.segment, store)
+                give_back = partial(leftovers.give_back_unspent, self.segment, store)
+                if self.is_private:
+                    give_back()
+                if self.segment.leave(give_back) or self.is_private:
+                    leftovers.note_end(store, self.segment.uuid, box_id)
         finally:
             self._lock.close()
 
@@ -307,13 +308,15 @@ def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segm
                 store.usage.forget_segment(record.uuid)
             continue
         except SegmentError as error:
-            if not discarded(path, error):
+            if not leftovers.discarded(path, error):
                 log.warning("the shared memory of an earlier service was not removed: %s", error)
             continue
         try:
-            box_id = _persist(leftover, store)
-            if removed := leftover.remove():
-                note_end(store, leftover.uuid, box_id)
+            box_id = leftovers.persist_counts(leftover, store)
+            if removed := leftover.remove(partial(leftovers.give_back_unspent, leftover, store)):
+                leftovers.note_end(store, leftover.uuid, box_id)
+            else:
+                leftovers.keep_unspent(leftover)
         except BaseException:
             leftover.close()
             raise
@@ -370,13 +373,6 @@ def _nameless(settings: Settings, *, leased: bool) -> Segment:
         )
     except SegmentError as error:
         raise ConfigurationError(f"cannot allocate memory for counters: {error}") from None
-
-
-def _persist(segment: Segment, store: Store) -> int:
-    """Persist what a segment has counted; returns the id of its box, 0 without one."""
-    shared = SharedState.over(segment)
-    store.usage.flush(segment.uuid, LiveTallies(shared).unwritten(), datetime.now(UTC))
-    return shared.words.value(Word.BOX)
 
 
 def _attach(record: SegmentRecord | None, settings: Settings, owner: int) -> Segment:

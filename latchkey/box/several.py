@@ -38,10 +38,20 @@ class AmongBoxes:
         places: ChangePlaces,
         imported: Callable[[], Iterable[bytes]],
         on_replacement: Callable[[], None],
+        divides_rates: bool = False,
     ) -> AmongBoxes:
-        """Connect the parts; ``imported`` reads the SHA-256 of all imported tokens."""
+        """Connect the parts; ``imported`` reads the SHA-256 of all imported tokens.
+
+        With ``divides_rates``, each box admits its part of a rate.
+        """
         registration = Registration(boxes, shared, identity, imported)
-        poller = Poller(boxes, shared, registration, on_replacement=on_replacement)
+        poller = Poller(
+            boxes,
+            shared,
+            registration,
+            on_replacement=on_replacement,
+            divides_rates=divides_rates,
+        )
         watch = LogWatch(boxes, shared, poller)
         return cls(boxes, poller, watch, Confirmations(boxes, places))
 

@@ -71,6 +71,8 @@ class Word(IntEnum):
     the one from which the log may be polled again; its lowest bit says that a notification caused
     the last poll. ``BOX`` is the id under which the box is registered, 0 before that.
     ``APPLIED_NUMBER`` and ``APPLIED_NONCE`` are those of the last row of the log that was applied.
+    ``BOXES`` is the number of live boxes among which rates are divided; 0 if each box has all of a
+    rate.
     """
 
     REPLAYED = 0
@@ -81,6 +83,7 @@ class Word(IntEnum):
     BOX = auto()
     APPLIED_NUMBER = auto()
     APPLIED_NONCE = auto()
+    BOXES = _counters.BOXES
 
 
 class SharedState:
@@ -177,7 +180,7 @@ class SharedState:
             worker_metrics=WorkerMetrics(segment.memory("blocks"), segment, "blocks"),
             sightings=SharedCache(segment.memory("sightings")),
             imported=BloomFilter(_IMPORTED_BITS, memory=segment.memory("imported")),
-            limits=LimitTables.over(segment),
+            limits=LimitTables.over(segment, _words(segment.memory("words"))),
             key=bytes(segment.memory("key")[:_KEY_SIZE]),
         )
 
@@ -202,7 +205,7 @@ class SharedState:
             worker_metrics=WorkerMetrics(memoryview(mmap.mmap(-1, BLOCK_SIZE)), None, "blocks"),
             sightings=SharedCache(slot_size=_SLOT_SIZE, ways=_WAYS, size=_SIGHTINGS),
             imported=BloomFilter(_IMPORTED_BITS),
-            limits=LimitTables.private(),
+            limits=LimitTables.private(words),
             key=os.urandom(_KEY_SIZE),
             boot_clock=boot_clock,
         )
@@ -252,13 +255,14 @@ class SharedState:
         """Invalidate all cached results, in every worker."""
         self.stripes.invalidate_all()
 
-    def digest_for(self, derivation_ids: Iterable[str]) -> KeyedDigest:
-        """The digest of secrets for workers that list the same derivation keys.
+    def digest_for(self, derivation_ids: Iterable[str], default_limit: str = "") -> KeyedDigest:
+        """The digest of secrets for workers with the same derivation keys and default limit.
 
-        Workers with other derivation keys have another digest. So an entry does not match here if
-        its worker lists a derivation key that this one does not, and the derivation is checked.
+        Other workers have another digest. So an entry does not match here if its worker lists a
+        derivation key that this one does not, and the derivation is checked. Nor does it if its
+        worker has another default limit, which is part of entries.
         """
-        listed = " ".join(sorted(derivation_ids)).encode()
+        listed = f"{' '.join(sorted(derivation_ids))}\n{default_limit}".encode()
         return KeyedDigest(hashlib.blake2b(listed, key=self._key, digest_size=32).digest())
 
     def failure_digest(self) -> KeyedDigest:

@@ -4,11 +4,11 @@ from wsgiref.types import WSGIEnvironment
 
 from fastcache import TTLCache
 from latchkey.box._sightings import AddressSources
-from latchkey.check._limits import HeaderStyle
 from latchkey.check.authenticator import Authenticator
 from latchkey.check.open_routes import OpenRoutes
 from latchkey.check.request_conditions import EvaluatesConditions
 from latchkey.credentials.models import Mode, Principal
+from latchkey.errors.limits import HeaderStyle
 
 class Verdict(Enum):
     OPEN = "open"
@@ -26,7 +26,7 @@ class Check:
         waits: bool = False,
         modes: frozenset[Mode] = ...,
         takes_limits: bool = True,
-        header_style: HeaderStyle = "draft",
+        header_style: HeaderStyle = "standard",
     ) -> None: ...
     def begin(self) -> None: ...
     def end(self) -> None: ...

@@ -23,13 +23,7 @@ from fastcache._shard cimport fastcache_give, fastcache_prefetch
 from fastcache._store cimport lookup
 from fastcache.shared._digest cimport DIGEST_SIZE, fastcache_digest, fastcache_equal_digests
 from latchkey.box._counters cimport (
-    AUTHENTICATED,
-    CACHE_HIT,
-    FRESH_UNTIL,
-    OPEN,
-    SHARED_HIT,
-    SOURCE,
-    count,
+    AUTHENTICATED, CACHE_HIT, FRESH_UNTIL, OPEN, SHARED_HIT, SOURCE, count, count_taken
 )
 from latchkey.box._sightings cimport check_source, count_use, in_another_second
 from latchkey.check._entry cimport (
@@ -100,7 +94,7 @@ cdef class Check:
 
     def __init__(
         self, authenticator, *, known, open_routes, sightings, conditions=None, waits=False,
-        modes=ALL_MODES, takes_limits=True, header_style="draft"
+        modes=ALL_MODES, takes_limits=True, header_style="standard"
     ):
         """`known` is the cache of entries by lookup key; with None, nothing is decided here.
 
@@ -129,7 +123,7 @@ cdef class Check:
         self.conditions = conditions
         self.tables = tables_of(authenticator.shared.limits)
         self.cost = 1 if takes_limits else 0
-        self.as_x = ("draft", "x").index(header_style)
+        self.as_x = ("standard", "x").index(header_style)
         self.open_methods = open_routes.methods
         self.open_areas = ascii_of(open_routes.beginnings)
         self.open_prefixes = ascii_of(open_routes.prefixes)
@@ -253,9 +247,12 @@ cdef class Check:
         """Take from the limits of an entry; False leaves that to the policy."""
         cdef LimitPlan plan = entry.limits
         cdef Taking taking
-        return request.cost != 0 and take_all(
+        if request.cost == 0 or take_all(
             plan.steps, plan.count, self.tables, request.cost, now, &taking
-        ) == ALL_TAKEN
+        ) != ALL_TAKEN:
+            return False
+        count_taken(&self.block, plan.has_rates, plan.has_quotas)
+        return True
 
     def admit(self, dict environ not None, principal):
         """Count a use and store the principal of a credential that was verified elsewhere."""

@@ -25,6 +25,8 @@ cdef class LimitPlan:
     cdef readonly tuple names
     cdef readonly tuple sources
     cdef readonly str text
+    cdef readonly bint has_rates
+    cdef readonly bint has_quotas
     cdef tuple shown            # owns what the steps point to
     cdef tuple announced        # the header RateLimit-Policy
     cdef uint64_t announced_until   # the UTC day on which that changes

@@ -89,6 +89,8 @@ cdef class LimitPlan:
             sources.append(source)
             shown.append(written)
             fill_step(&self.steps[index], stored, source == "default", written)
+            self.has_rates |= self.steps[index].kind != QUOTA
+            self.has_quotas |= self.steps[index].kind == QUOTA
         self.count = <int>len(limits)
         self.names = tuple(names)
         self.sources = tuple(sources)
@@ -371,16 +373,14 @@ cdef class LimitOutcome:
             ))
         return found
 
-    def headers(self, style="draft"):
+    def headers(self, style="standard"):
         """The headers that tell the caller what is left, with the newest numbers.
 
-        `style` is `draft` for those of draft-ietf-httpapi-ratelimit-headers-10, `x` for
+        `style` is `standard` for those of draft-ietf-httpapi-ratelimit-headers-10, `x` for
         X-RateLimit-Limit, -Remaining and -Reset of the limit of which the smallest share is left.
         """
-        if style not in ("draft", "x"):
-            raise ValueError(f"style must be draft or x, not {style}")
         headers = []
-        add_headers(self, headers, style == "x")
+        add_headers(self, headers, ("standard", "x").index(style))
         return headers
 
     def __repr__(self):

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from fastcache.shared._quotas cimport QuotaTable
 from fastcache.shared._rates cimport RateTable
+from fastcache.shared._words cimport Counters
 
 
 cdef enum:
@@ -47,6 +48,8 @@ cdef class Tables:          # the compiled tables of a LimitTables
     cdef RateTable rates
     cdef RateTable default_rates
     cdef QuotaTable quotas
+    cdef Counters words
+    cdef uint64_t *boxes    # the word with the number of boxes; NULL for one box
 
 
 cdef Tables tables_of(object given)

@@ -6,6 +6,9 @@ from in their order: those of the key first, then those of its account. If anoth
 last units meanwhile, what was taken is given back; where a word has changed again since, it stays
 spent. So too little may be admitted, never too much.
 
+If several boxes divide rates, each box has a part of a rate: its units take as many times longer,
+and its burst is as many times smaller, at least 1.
+
 A word is loaded before the clock is read, and both again when an exchange fails (fastcache.shared,
 RateTable). A refusal writes nothing.
 """
@@ -23,8 +26,9 @@ from fastcache.shared._quotas cimport (
     spend_units,
 )
 from fastcache.shared._rates cimport RateTable, admits, ahead
+from latchkey.box._counters cimport BOXES
 from latchkey.native._vector cimport expected, unexpected
-from latchkey.native._words cimport load
+from latchkey.native._words cimport load, load_relaxed
 
 
 cdef extern from "_atomics.h":
@@ -49,7 +53,20 @@ cdef Tables tables_of(object given):
     tables.quotas = given.quotas
     if tables.rates is None or tables.default_rates is None or tables.quotas is None:
         raise TypeError("the tables of limits are a LimitTables")
+    tables.words = given.words
+    tables.boxes = NULL if tables.words is None else tables.words.words + BOXES
     return tables
+
+
+cdef inline uint64_t parts_of(Tables tables) noexcept:
+    """The number of boxes that a rate is divided among."""
+    cdef uint64_t boxes = 0 if tables.boxes == NULL else load_relaxed(tables.boxes)
+    return boxes if unexpected(boxes > 1) else 1
+
+
+cdef inline uint64_t burst_of(Step *step, uint64_t parts) noexcept:
+    """What one of several boxes admits at once."""
+    return step.most if expected(parts == 1) else max(<uint64_t>1, step.most // parts)
 
 
 cdef inline RateTable rates_of(Tables tables, Step *step):
@@ -87,17 +104,20 @@ cdef int decide_quota(
 
 
 cdef inline int take_rate(
-    RateTable table, Step *step, uint64_t *word, uint64_t cost, uint64_t *after, Taking *taking
+    RateTable table, Step *step, uint64_t parts, uint64_t *word, uint64_t cost, uint64_t *after,
+    Taking *taking
 ) except -1:
+    cdef uint64_t interval = step.interval * parts
+    cdef uint64_t most = burst_of(step, parts)
     cdef uint64_t seen, at
     while True:
         # Loaded before the clock is read: if the exchange succeeds, the reading is from between
         # the last change of the word and this one.
         seen = load(word)
         at = table.now()
-        if not admits(step.interval, step.most, seen, at, cost, &taking.wait):
+        if not admits(interval, most, seen, at, cost, &taking.wait):
             return ONE_REFUSED
-        after[0] = max(seen, at) + step.interval * cost
+        after[0] = max(seen, at) + interval * cost
         if expected(compare_exchange(word, seen, after[0])):
             return ALL_TAKEN
 
@@ -107,8 +127,9 @@ cdef int look_at_all(
     Taking *taking
 ) except -1:
     """Look without taking. A refusal comes before a quota that needs the store."""
+    cdef uint64_t parts = parts_of(tables)
     cdef uint64_t unused
-    cdef uint64_t seen
+    cdef uint64_t seen, at
     cdef Step *step
     cdef int verdict, found = ALL_TAKEN, index = -1, i
     for i in range(count):
@@ -117,9 +138,10 @@ cdef int look_at_all(
             verdict = decide_quota(step, words[i], cost, now, True, &unused, taking)
         else:
             seen = load(words[i])
+            at = rates_of(tables, step).now()
             verdict = ONE_REFUSED
             if admits(
-                step.interval, step.most, seen, rates_of(tables, step).now(), cost, &taking.wait
+                step.interval * parts, burst_of(step, parts), seen, at, cost, &taking.wait
             ):
                 verdict = ALL_TAKEN
         if verdict == ONE_REFUSED:
@@ -136,6 +158,8 @@ cdef int take_all(
     Step *steps, int count, Tables tables, uint64_t cost, int64_t now, Taking *taking
 ) except -1:
     """Take from all limits or from none; `now` is read only for quotas."""
+    cdef uint64_t parts = parts_of(tables)
+    cdef uint64_t units
     cdef uint64_t *words[MOST_STEPS]
     cdef uint64_t after[MOST_STEPS]
     cdef Step *step
@@ -146,7 +170,7 @@ cdef int take_all(
         words[0] = tables.rates.arrivals.row_at(steps.row)
         if unexpected(words[0] == NULL):
             return NO_ROOM
-        return take_rate(tables.rates, steps, words[0], cost, after, taking)
+        return take_rate(tables.rates, steps, parts, words[0], cost, after, taking)
     for i in range(count):
         words[i] = words_of(tables, &steps[i])
         if unexpected(words[i] == NULL):
@@ -162,11 +186,14 @@ cdef int take_all(
         if step.kind == QUOTA:
             verdict = decide_quota(step, words[i], cost, now, False, &after[i], taking)
         else:
-            verdict = take_rate(rates_of(tables, step), step, words[i], cost, &after[i], taking)
+            verdict = take_rate(
+                rates_of(tables, step), step, parts, words[i], cost, &after[i], taking
+            )
         if unexpected(verdict != ALL_TAKEN):
             for k in range(i):
                 step = &steps[k]
-                compare_exchange(words[k], after[k], after[k] - step.interval * cost)
+                units = cost if step.kind == QUOTA else step.interval * parts * cost
+                compare_exchange(words[k], after[k], after[k] - units)
             taking.index = i
             return verdict
     return ALL_TAKEN
@@ -175,13 +202,15 @@ cdef int take_all(
 cdef bint show(Step *step, Tables tables, int64_t now, Shown *shown) except -1:
     """Read what is left; False for a quota of which nothing was granted in this period yet."""
     cdef uint64_t *words = words_of(tables, step)
-    cdef uint64_t word, used, span
+    cdef uint64_t parts, interval, word, used, span
     if step.kind == QUOTA:
         return show_quota(step, words, now, shown)
+    parts = parts_of(tables)
+    interval = step.interval * parts
     word = 0 if words == NULL else load(words)
     used = ahead(word, rates_of(tables, step).now())
-    span = step.interval * step.most
-    shown.remaining = 0 if used >= span else (span - used) // step.interval
+    span = interval * burst_of(step, parts)
+    shown.remaining = 0 if used >= span else (span - used) // interval
     shown.reset = used // SECOND + (used % SECOND != 0)
     return True
 

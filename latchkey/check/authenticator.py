@@ -15,6 +15,7 @@ database, an entry is also valid only while this box has a lease (``SharedState.
 from __future__ import annotations
 
 import hmac
+import secrets
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -33,9 +34,12 @@ from latchkey.check.cache_levels import (
 )
 from latchkey.check.flights import SingleFlight
 from latchkey.check.headers import Presented
+from latchkey.check.limit_levels import plan_of
+from latchkey.check.limiting import Limiter
 from latchkey.check.request_conditions import REFUSED_BY
 from latchkey.credentials.conditions import NO_FACTS, Facts
 from latchkey.credentials.kinds import Proof, Sources
+from latchkey.credentials.limits import RateLimit
 from latchkey.credentials.models import Principal, Verifier
 from latchkey.credentials.tokens import hash_secret
 from latchkey.errors import (
@@ -45,6 +49,8 @@ from latchkey.errors import (
     RevokedCredential,
     StoreError,
 )
+from latchkey.errors.limits import HeaderStyle
+from latchkey.store.protocols import LimitStore
 
 UNKNOWN_TTL = 10.0
 UNKNOWN_SIZE = 10_000
@@ -82,6 +88,10 @@ class Authenticator:
         backend: Backend = "fastcache",
         cache_size: int = 100_000,
         cache_ttl: float = 300.0,
+        default_limit: RateLimit | None = None,
+        quotas: LimitStore | None = None,
+        segment: str | None = None,
+        header_style: HeaderStyle = "standard",
         timer: Callable[[], int] = time.monotonic_ns,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -89,6 +99,9 @@ class Authenticator:
 
         ``cache_ttl`` is in seconds; ``timer`` gives nanoseconds of CLOCK_MONOTONIC, ``clock``
         nanoseconds since 1970. Only the backend ``fastcache`` uses the cache between workers.
+        ``default_limit`` is that of keys without limits of their own. The units of ``quotas`` are
+        reserved under the name of ``segment``; with None, every request with a quota fails.
+        ``header_style`` is the one by which answers show what is left of limits.
         """
         self._sources = sources
         self.shared = shared
@@ -97,7 +110,16 @@ class Authenticator:
         self.verified = self._block.verified
         self.counts_alone = self._block.alone
         self.latencies = self._block.latencies
-        self.digest = shared.digest_for(sources.derivation.ids)
+        self.digest = shared.digest_for(sources.derivation.ids, repr(default_limit))
+        self._default_limit = default_limit
+        self.limiter = Limiter(
+            shared.limits,
+            quotas,
+            segment or secrets.token_hex(16),
+            self.counters,
+            shared.count_refusal,
+            style=header_style,
+        )
         self._cache_ttl = round(cache_ttl * _SECOND)
         self._unknown_ttl = min(round(UNKNOWN_TTL * _SECOND), self._cache_ttl)
         self._timer = timer
@@ -116,16 +138,21 @@ class Authenticator:
                 self.compiled = self.known.cache
 
     def authenticate(
-        self, presented: Presented, facts: Callable[[], Facts] = _no_facts
+        self, presented: Presented, facts: Callable[[], Facts] = _no_facts, *, take: int = 0
     ) -> Principal:
         """The principal of a credential, for a request with these facts.
 
         ``facts`` is called only for a credential with conditions. Raises InvalidCredential, or in
         this order RevokedCredential, DisabledCredential, NotYetValidCredential, ExpiredCredential,
-        AddressNotAllowed and EndpointNotAllowed; and StoreError if the database was needed and
-        failed, which is never cached.
+        AddressNotAllowed, EndpointNotAllowed, RateLimited or QuotaExceeded; and StoreError if the
+        database was needed and failed, which is never cached. ``take`` is the request's cost; with
+        0, limits are not looked at.
         """
-        return self.result_of(self.find(presented), facts)
+        entry = self.find(presented)
+        principal = self.result_of(entry, facts)
+        if take and entry.limits is not None:
+            self.limiter.take(entry.limits, entry.credential_id, take)
+        return principal
 
     def find(self, presented: Presented) -> CacheEntry:
         """The entry of a credential whose secret is right, whether or not it may be used now.
@@ -149,7 +176,7 @@ class Authenticator:
                 return entry
         if not self.is_proven(presented):
             raise InvalidCredential
-        return self._look_up(presented, digest)
+        return self.look_up(presented, digest)
 
     def is_proven(self, presented: Presented) -> bool:
         """Whether a credential is proven, according to its kind; otherwise it is invalid."""
@@ -158,15 +185,6 @@ class Authenticator:
         if proof is Proof.FORGED:
             self.counters.add(Count.FORGED)
         return proof is Proof.GIVEN
-
-    def ask(
-        self, presented: Presented, digest: bytes, facts: Callable[[], Facts] = _no_facts
-    ) -> Principal:
-        """``authenticate`` for a credential that ``is_proven`` and is in no cache of valid ones.
-
-        ``digest`` was computed by ``self.digest``.
-        """
-        return self.result_of(self._look_up(presented, digest), facts)
 
     def report(self) -> None:
         """Report the entries and evictions of the worker's caches in its block of counters."""
@@ -177,8 +195,12 @@ class Authenticator:
         """Invalidate everything cached under a lookup key; no other function invalidates."""
         self.shared.invalidate(lookup)
 
-    def _look_up(self, presented: Presented, digest: bytes) -> CacheEntry:
-        """Look up a proven credential in the cache of unknown keys, then in the store."""
+    def look_up(self, presented: Presented, digest: bytes) -> CacheEntry:
+        """``find`` for a credential that ``is_proven`` and is in no cache of valid ones.
+
+        It is looked up in the cache of unknown keys, then in the store. ``digest`` was computed by
+        ``self.digest``.
+        """
         lookup = presented.lookup
         self.counters.add(Count.CACHE_MISS)
         if self._between is not None:
@@ -228,6 +250,7 @@ class Authenticator:
             principal=verifier.principal,
             revoked=verifier.revoked,
             conditions=verifier.conditions,
+            limits=plan_of(verifier.limits, self._default_limit, verifier.principal.credential_id),
         )
         self.known.put(lookup, entry)
         if self._between is not None and kind.is_shared:
@@ -290,7 +313,8 @@ class Authenticator:
     def result_of(self, entry: CacheEntry, facts: Callable[[], Facts] = _no_facts) -> Principal:
         """The result of an entry for a request with these facts; raises as ``authenticate`` does.
 
-        Each request compares the expiry with the wall clock. A refusal is counted.
+        Limits are not looked at: whoever admits the request takes from them afterwards. Each
+        request compares the expiry with the wall clock. A refusal is counted.
         """
         if entry.revoked:
             self.shared.count_refusal(entry.credential_id, Use.REVOKED)

@@ -27,17 +27,19 @@ Requirements = tuple[Requirement, ...]
 
 
 def require_scope(
-    need: Need, *, of: str | None = None, or_own: str | None = None
+    need: Need, *, of: str | None = None, or_own: str | None = None, cost: int = 1
 ) -> Callable[[Declared], Declared]:
     """Declare that a view needs a scope, ``any_of(...)`` or ``all_of(...)`` several.
 
     With ``of="order_id"`` the scope is needed on the object that this view argument names; a key
     with ``orders:read:eu-17`` then reads this one object. Without it, only a scope without a
     selector is sufficient. With ``or_own="api_key"`` a caller may also act on its own key, named by
-    that view argument. Raises ValueError for a malformed scope.
+    that view argument. ``cost``, 1 to 1,000,000, is what a request takes from the limits of its
+    key; of several declarations, the highest counts. Raises ValueError for a malformed scope or an
+    invalid cost.
     """
     check_need(need)
-    return functools.partial(_declare, Requirement(need, or_own, of))
+    return functools.partial(_declare, Requirement(need, or_own, of, cost))
 
 
 def any_credential(view: Declared) -> Declared:
@@ -57,6 +59,11 @@ def sufficient_scopes(requirements: Requirements) -> frozenset[str] | None:
     """The scopes that meet all requirements by themselves; None if any credential does."""
     scoped = [one.sufficient for one in requirements if one.need is not None]
     return functools.reduce(frozenset.intersection, scoped) if scoped else None
+
+
+def cost_of(requirements: Requirements) -> int:
+    """What a request takes from the limits of its key, once all requirements are met."""
+    return max((one.cost for one in requirements), default=1)
 
 
 def place_of(view: Callable[..., object], method: str) -> str:

@@ -27,7 +27,7 @@ from latchkey.errors import (
     PayloadTooLarge,
     StoreError,
 )
-from latchkey.wsgi import error_answer
+from latchkey.wsgi_answers import error_answer
 
 Errors = Literal["latchkey", "every", "application"]
 """The errors that Latchkey answers: its own, every error, or none."""

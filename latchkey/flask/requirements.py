@@ -28,13 +28,14 @@ from latchkey.errors import (
 from latchkey.flask._requirements import Enforcement
 from latchkey.flask.declarations import (
     any_credential,
+    cost_of,
     require_scope,
     requirements_of,
     sufficient_scopes,
 )
 from latchkey.flask.error_handlers import REFUSAL_KEY
 from latchkey.flask.start_check import is_flasks_own
-from latchkey.wsgi import PRINCIPAL_KEY
+from latchkey.wsgi_answers import PRINCIPAL_KEY
 
 __all__ = [
     "any_credential",
@@ -91,12 +92,14 @@ def enforce_requirements(
     app: Flask,
     on_refusal: Callable[[Principal], None] | None = None,
     open_routes: OpenRoutes = NOTHING_OPEN,
+    spend: Callable[[WSGIEnvironment, int], None] | None = None,
 ) -> None:
     """Check every view's declared requirement after routing and before the body is read.
 
     A missing route or method is answered with 404 or 405 first, as in any Flask application. Hooks
     that run before requests also come first. If one of them answers, the caller must meet the
-    requirement as well. ``on_refusal`` is called with a caller that lacks a scope.
+    requirement as well. ``on_refusal`` is called with a caller that lacks a scope. ``spend`` takes
+    units from the limits of a request's key, for views with a cost above 1; it raises LimitReached.
     """
     views = app.view_functions
 
@@ -135,7 +138,8 @@ def enforce_requirements(
             if is_flasks_own(view):
                 raise NotFound
             raise ConfigurationError(f"the view {rule.endpoint} declares no requirement")
-        if rule.methods is not None:
+        cost = cost_of(requirements)
+        if rule.methods is not None and cost == 1:
             # Only methods of the rule: callers could send any number of others.
             enforcement.learn(rule.endpoint, view, method, sufficient_scopes(requirements))
         try:
@@ -145,6 +149,9 @@ def enforce_requirements(
             if on_refusal is not None:
                 on_refusal(principal)
             raise
+        if cost > 1 and spend is not None:
+            # The middleware has taken 1.
+            spend(handled.environ, cost - 1)
 
     # Flask's own hooks cost more than the check: it inspects each hook at each request.
     enforcement = Enforcement(app.preprocess_request, _current_request, views, examine)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from latchkey import Latchkey, OpenRoutes, principal_or_none
-from latchkey.asgi import LatchkeyMiddleware, environ_of
+from latchkey.asgi import LatchkeyMiddleware
+from latchkey.asgi_environ import environ_of
 from latchkey.errors import ConfigurationError, InsufficientScope, StoreError
 from tests.support.audited import TESTER
 from tests.support.auth.asgi_calls import (

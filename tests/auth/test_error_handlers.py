@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from latchkey.errors import KeyExpired, StoreError
 from latchkey.flask.error_handlers import answer_every_error, answer_our_errors
-from latchkey.wsgi import PRINCIPAL_KEY
+from latchkey.wsgi_answers import PRINCIPAL_KEY
 
 CONFIDENTIAL = "what only the log may know"
 

@@ -212,3 +212,25 @@ def test_a_replaced_log_is_reported_once(world: World, box: Box) -> None:
     worker.run()
     worker.run()
     assert replaced == [None]
+
+
+# ---- The number of boxes, among which rates are divided
+
+
+def test_the_number_of_live_boxes_is_published_if_rates_are_divided(world: World, box: Box) -> None:
+    world.boxes[1].catch_up()
+    other_worker(box).run()
+    assert box.shared.words.value(Word.BOXES) == 0
+    identity = Identity("box", "1", "memory", ("key",), 2, LEASES_MS[box.number])
+    registration = Registration(box.boxes, box.shared, identity)
+    dividing = Poller(box.boxes, box.shared, registration, box.clock, divides_rates=True)
+    dividing.run()
+    assert box.shared.words.value(Word.BOXES) == len(world.ids()) == 2
+    (elsewhere,) = world.ids() - {box_name(box.shared.words.value(Word.BOX))}
+    box.boxes.stop(elsewhere)
+    # A worker counts once in a second.
+    dividing.run()
+    assert box.shared.words.value(Word.BOXES) == 2
+    world.advance(1_000)
+    dividing.run()
+    assert box.shared.words.value(Word.BOXES) == 1

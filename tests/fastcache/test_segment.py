@@ -8,7 +8,7 @@ import re
 import signal
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import permutations
 from pathlib import Path
 
@@ -268,10 +268,10 @@ def _leaving(segment: Segment) -> Iterator[bool | None]:
     result: list[bool] = []
     remove_alone = segment._remove_alone
 
-    def second_step() -> bool:
+    def second_step(last: Callable[[], None]) -> bool:
         done.release()
         step.acquire()
-        removed = remove_alone()
+        removed = remove_alone(last)
         done.release()
         step.acquire()
         return removed
@@ -345,7 +345,11 @@ def test_a_forked_child_reopens(path: Path) -> None:
         assert segment.claim(0)
 
         def work() -> None:
-            for call in (segment.remove, lambda: segment.claim(1), lambda: segment.claimed(0)):
+            for call in (
+                lambda: segment.remove(),
+                lambda: segment.claim(1),
+                lambda: segment.claimed(0),
+            ):
                 with pytest.raises(RuntimeError, match="reopened"):
                     call()
             with segment.reopened() as own:

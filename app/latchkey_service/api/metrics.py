@@ -56,6 +56,12 @@ _LOOKUPS = (
     ("store", "error", Count.STORE_ERROR),
     ("derivation", "forged", Count.FORGED),
 )
+_LIMITS = (
+    ("rate", "admitted", Count.RATES_ADMITTED),
+    ("rate", "refused", Count.RATES_REFUSED),
+    ("quota", "admitted", Count.QUOTAS_ADMITTED),
+    ("quota", "refused", Count.QUOTAS_REFUSED),
+)
 _NANOSECOND = 1e-9
 
 
@@ -118,8 +124,8 @@ def _requests(totals: Totals) -> Iterable[Metric]:
     requests = CounterMetricFamily(
         "latchkey_requests", "Requests by the result of the credential check", labels=["outcome"]
     )
-    for outcome in _OUTCOMES:
-        requests.add_metric([outcome.name.lower()], totals.counts[outcome])
+    for result in _OUTCOMES:
+        requests.add_metric([result.name.lower()], totals.counts[result])
     yield requests
 
     scopes = CounterMetricFamily(
@@ -127,6 +133,15 @@ def _requests(totals: Totals) -> Iterable[Metric]:
     )
     scopes.add_metric([], totals.counts[Count.SCOPE])
     yield scopes
+
+    limits = CounterMetricFamily(
+        "latchkey_limits",
+        "Requests that limits of keys were applied to, by kind of limit",
+        labels=["kind", "outcome"],
+    )
+    for kind, outcome, counter in _LIMITS:
+        limits.add_metric([kind, outcome], totals.counts[counter])
+    yield limits
 
     verified = CounterMetricFamily(
         "latchkey_verify_requests",

@@ -14,7 +14,7 @@ from latchkey.box.counter_names import Verified, verified_index
 from latchkey.credentials.models import Principal
 from latchkey.error_answers import status_line
 from latchkey.errors import ApiError
-from latchkey.wsgi import error_answer
+from latchkey.wsgi_answers import error_answer
 from latchkey_service.verify.originals import NGINX, Proxy
 
 Headers = tuple[tuple[str, str], ...]

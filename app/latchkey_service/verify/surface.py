@@ -19,6 +19,7 @@ from latchkey.check._latency import Latency
 from latchkey.check._proxied import Branch, KnownAnswers
 from latchkey.credentials.models import Principal
 from latchkey.errors import ApiError, InsufficientScope, ModeNotAllowed
+from latchkey.wsgi_answers import PRINCIPAL_KEY
 from latchkey_service.verify.answers import OK, Headers, ProxyAnswers
 from latchkey_service.verify.deciding import Examiner
 from latchkey_service.verify.description import describe_routes
@@ -110,7 +111,7 @@ class _Decision:
         """Called with each answer to an allowed request, for requests like it."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        principal: Principal = environ[wsgi.PRINCIPAL_KEY]
+        principal: Principal = environ[PRINCIPAL_KEY]
         try:
             self._require(environ, principal)
         except ApiError as error:

@@ -98,6 +98,20 @@ Latchkey.join().protect(site)
 assert site.test_client().get("/orders", headers=key).json == ["1"]
 """,
         ),
+        (
+            SITE,
+            f"""{ASKED}
+Latchkey.join().protect(site)
+assert [status("GET", "/reports", one) for one in ((), key)] == [401, 200]
+""",
+        ),
+        (
+            SITE,
+            f"""{ASKED}
+latchkey.protect(site)
+assert [status("GET", "/exports/5000", one) for one in ((), key)] == [401, 200]
+""",
+        ),
         (IMPORTS, ""),
         (
             f"""{SITE}{VIEWS}
