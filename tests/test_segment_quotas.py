@@ -86,6 +86,20 @@ def test_the_next_start_gives_back_what_a_killed_service_had(
     assert files(settings) == []
 
 
+def test_units_that_were_reserved_first_and_not_published_are_given_back(
+    settings: Settings, store: Store, key: Credential
+) -> None:
+    other_key = add(store, new_credential(limits=(QUOTA,)))
+    with other(SERVE, settings) as killed:
+        uuid = killed.says()
+        spend(settings, store, key, 3)
+        store.limits.reserve(other_key.limits[0].id, uuid, 1, utc_now())
+        assert used(store, other_key) == 10
+        killed.kill()
+    ServiceSegment.open(settings).close()
+    assert (used(store, key), used(store, other_key)) == (3, 0)
+
+
 def test_one_of_several_processes_that_leave_gives_back(
     settings: Settings, store: Store, key: Credential
 ) -> None:

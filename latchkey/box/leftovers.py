@@ -40,7 +40,7 @@ def give_back_unspent(segment: Segment, store: Store) -> None:
     No process may spend from it any more. To repeat this changes nothing.
     """
     spent: list[Spent] = []
-    for row, state in _granted(segment):
+    for row, state in _published(segment):
         # A worker may have been killed before it published the first units of the next epoch.
         spent += [Spent(row, state.epoch_tag, state.spent), Spent(row, state.epoch_tag + 1, 0)]
     store.limits.give_back_all(segment.uuid, spent)
@@ -49,17 +49,17 @@ def give_back_unspent(segment: Segment, store: Store) -> None:
 def keep_unspent(segment: Segment) -> None:
     """Let nobody spend what a segment has left of quotas: it may have been given back already."""
     quotas = SharedState.over(segment).limits.quotas
-    for row, state in _granted(segment):
+    for row, state in _published(segment):
         if state.spent < state.granted:
             quotas.spend(Quota(row, state.generation), state.granted - state.spent, 0)
 
 
-def _granted(segment: Segment) -> Iterator[tuple[int, QuotaState]]:
-    """The quotas that units were granted of, by their row."""
+def _published(segment: Segment) -> Iterator[tuple[int, QuotaState]]:
+    """The quotas that anything was published of, by their row."""
     quotas = SharedState.over(segment).limits.quotas
     for row in range(quotas.backed_rows):
         state = quotas.state(row)
-        if state.granted:
+        if any(state):
             yield row, state
 
 

@@ -160,7 +160,7 @@ class Limiter:
         if ended is None:
             return False
         epoch, spent = ended
-        store.give_back(limit_id, epoch, self._segment, spent)
+        store.give_back(limit_id, epoch, self._segment, spent, found.epoch)
         return True
 
     def _still_holds(

@@ -87,6 +87,9 @@ _GIVE_BACK_SKIPPED = (
     )
     .values(reserved=0)
 )
+_OF_SEGMENT = select(quota_reservation.c.limit_id, quota_reservation.c.epoch).where(
+    quota_reservation.c.segment == bindparam("by"), quota_reservation.c.reserved > 0
+)
 _NEW_COLUMNS = [column.name for column in limit_state.c if column.name != "id"]
 _new_values = itemgetter(*_NEW_COLUMNS)
 _LAST_ID = select(func.coalesce(func.max(limit_state.c.id), 0))
@@ -141,22 +144,19 @@ class SqlLimitStore:
         next_epoch: int | None = None,
     ) -> None:
         """Lower what is reserved for a segment in an epoch to what it has spent."""
-        self.give_back_all(segment, [Spent(limit_id, epoch, spent, next_epoch)])
+        with self._connections.reserving() as connection:
+            _lower(connection, segment, Spent(limit_id, epoch, spent, next_epoch))
 
     def give_back_all(self, segment: str, spent: Iterable[Spent]) -> None:
-        """The same for several quotas, of a segment that no process uses any more."""
-        # In one order, because each row stays locked until the end.
-        lowered = sorted(spent, key=lambda one: one.limit_id)
-        if not lowered:
-            return
+        """The same for all quotas of a segment that no process uses any more."""
+        given = list(spent)
+        known = {one.limit_id for one in given}
         with self._connections.reserving() as connection:
-            for one in lowered:
-                of = {"of": one.limit_id, "by": segment}
-                tag = one.epoch % EPOCH_TAGS
-                connection.execute(_GIVE_BACK, {**of, "tag": tag, "spent": one.spent})
-                if skipped := one.skipped:
-                    between = {"first": skipped.start, "end": skipped.stop}
-                    connection.execute(_GIVE_BACK_SKIPPED, {**of, **between})
+            reserved = connection.execute(_OF_SEGMENT, {"by": segment})
+            given += [Spent(*row, 0) for row in reserved if row.limit_id not in known]
+            # In one order, because each row stays locked until the end.
+            for one in sorted(given, key=lambda one: one.limit_id):
+                _lower(connection, segment, one)
 
     def states(self, ids: Collection[int], now: datetime) -> dict[int, QuotaUse]:
         """The use of quotas at ``now``, by the ids of the limits; rates are left out."""
@@ -179,6 +179,16 @@ class SqlLimitStore:
                     reserved.setdefault(row.id, {})[row.of_epoch, row.segment] = row.reserved
         uses = {number: use_of(one, reserved.get(number, {}), now) for number, one in found.items()}
         return {number: use for number, use in uses.items() if use is not None}
+
+
+def _lower(connection: Connection, segment: str, one: Spent) -> None:
+    """Lower what a segment has reserved of a quota to what it has spent."""
+    of = {"of": one.limit_id, "by": segment}
+    tag = one.epoch % EPOCH_TAGS
+    connection.execute(_GIVE_BACK, {**of, "tag": tag, "spent": one.spent})
+    if skipped := one.skipped:
+        between = {"first": skipped.start, "end": skipped.stop}
+        connection.execute(_GIVE_BACK_SKIPPED, {**of, **between})
 
 
 def store_limits(

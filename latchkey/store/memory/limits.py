@@ -56,18 +56,20 @@ class MemoryLimitStore:
         spent: int,
         next_epoch: int | None = None,
     ) -> None:
-        self.give_back_all(segment, [Spent(limit_id, epoch, spent, next_epoch)])
+        one = Spent(limit_id, epoch, spent, next_epoch)
+        self._database.change(lambda state: _lower(state, segment, [one]))
 
     def give_back_all(self, segment: str, spent: Iterable[Spent]) -> None:
+        given = list(spent)
+        known = {one.limit_id for one in given}
+
         def transaction(state: State) -> None:
-            for one in spent:
-                for (limit_id, epoch, of), units in list(state.reservations.items()):
-                    if (limit_id, of) != (one.limit_id, segment):
-                        continue
-                    if has_tag(epoch, one.epoch):
-                        state.reservations[limit_id, epoch, of] = min(units, one.spent)
-                    elif epoch in one.skipped:
-                        state.reservations[limit_id, epoch, of] = 0
+            unknown = [
+                Spent(limit_id, epoch, 0)
+                for limit_id, epoch, of in state.reservations
+                if of == segment and limit_id not in known
+            ]
+            _lower(state, segment, [*given, *unknown])
 
         self._database.change(transaction)
 
@@ -79,6 +81,18 @@ class MemoryLimitStore:
             if one in state.limits
         }
         return {number: use for number, use in found.items() if use is not None}
+
+
+def _lower(state: State, segment: str, spent: Iterable[Spent]) -> None:
+    """Lower what a segment has reserved of quotas to what it has spent."""
+    for one in spent:
+        for (limit_id, epoch, of), units in list(state.reservations.items()):
+            if (limit_id, of) != (one.limit_id, segment):
+                continue
+            if has_tag(epoch, one.epoch):
+                state.reservations[limit_id, epoch, of] = min(units, one.spent)
+            elif epoch in one.skipped:
+                state.reservations[limit_id, epoch, of] = 0
 
 
 def store_limits(

@@ -46,7 +46,10 @@ class LimitStore(Protocol):
         """
 
     def give_back_all(self, segment: str, spent: Iterable[Spent]) -> None:
-        """The same for several quotas, of a segment that no process uses any more."""
+        """The same for all quotas of a segment that no process uses any more.
+
+        The segment has spent nothing of quotas that are not listed.
+        """
 
     def states(self, ids: Collection[int], now: datetime) -> dict[int, QuotaUse]:
         """The use of quotas at ``now``, by the ids of the limits; rates are left out."""
