@@ -51,7 +51,7 @@ def running(directory: Path, gunicorn: int, cores: Cores) -> Iterator[Mapping[st
             text = text.replace(shared, f"{shared}{number}")
         text = text.replace("http://application", f"http://application{number}")
         text = text.replace("$latchkey_", f"$latchkey{number}_")
-        sites.append(text.replace("$application_connection", f"$application{number}_connection"))
+        sites.append(text.replace("$application_", f"$application{number}_"))
     file = directory / "nginx.conf"
     temporary = " ".join(
         f"{kind}_temp_path {directory}/{kind};"

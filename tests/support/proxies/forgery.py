@@ -85,6 +85,27 @@ class Forgery(Sites):
         assert received.value("X-Latchkey-External-Id") == account["external_id"]
         assert received.value("X-Latchkey-Metadata") != ""
 
+    def test_clients_remove_no_identity(self, site: Site, key: Pair) -> None:
+        """Some proxies remove headers that ``Connection`` names (CVE-2024-45410)."""
+        # The other values are empty, and some proxies do not send empty ones.
+        names = ["X-Latchkey-Key", "X-Latchkey-Account", "X-Latchkey-Mode", "X-Latchkey-Scopes"]
+        names += ["X-Forwarded-For", "X-Forwarded-Proto"]
+        connection = ("Connection", ", ".join(["keep-alive", *names]))
+        for received in site.request("GET", "/", [*bearer(key), connection]).received:
+            assert all(received.value(name) for name in names)
+
+    def test_clients_upgrade_to_websockets_only(self, site: Site, key: Pair) -> None:
+        """After an upgrade to h2c, requests would reach the application unchecked."""
+        for protocols in (("h2c",), ("h2c, websocket",), ("h2c", "websocket"), ("TLS/1.0",)):
+            upgrade = [
+                *(("Upgrade", protocol) for protocol in protocols),
+                ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
+                ("Connection", "Upgrade, HTTP2-Settings"),
+            ]
+            answer = site.request("GET", "/x", [*bearer(key), *upgrade])
+            for received in answer.received:
+                assert received.values("Upgrade") in ([], ["websocket"]), protocols
+
     def test_clients_do_not_describe_the_request(self, site: Site, confined: Pair) -> None:
         """The target and the method that count are those of the request.
 
