@@ -257,6 +257,8 @@ def account_limits_of_text(text: str | None) -> AccountLimits:
     if text is None:
         return NO_ACCOUNT_LIMITS
     found = json.loads(text)
+    if not isinstance(found, dict) or found.keys() != {"live", "test"}:
+        raise ValueError("the limits of an account are those of the modes live and test")
     return AccountLimits(_stored_of_json(found["live"]), _stored_of_json(found["test"]))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from latchkey.credentials.audit import Action, Actor, AuditEvent, AuditRow
 from latchkey.credentials.audit_check import verify
+from latchkey.credentials.limits import quota_limit
 from latchkey.store import copying
 from latchkey.store.copying import CopyFailed, copy_database, require_empty
 from latchkey.store.protocols import Store
@@ -81,14 +82,19 @@ def test_every_row_is_copied_with_its_numbers(
     store: Store, database: Path, target: Path, opened: Callable[[Path], Store]
 ) -> None:
     """In several batches; the log of the copy has one row more."""
-    keys = [add(store, new_credential(name=f"é {number}")) for number in range(5)]
+    monthly = quota_limit("monthly", 100, "month")
+    keys = [
+        add(store, new_credential(name=f"é {number}", limits=(monthly,))) for number in range(5)
+    ]
+    for key in keys[:3]:
+        store.limits.reserve(key.limits[0].id, "5" * 32, 7, NOW)
     revoke(store, keys[0].api_key, NOW)
     before = content(database)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(copying, "_BATCH", 2)
         rows = copy(store, opened(target))
     after = content(target)
-    assert rows["credential"] == 5
+    assert (rows["credential"], rows["limit_state"], rows["quota_reservation"]) == (5, 5, 3)
     (added,) = [row for row in after["audit"] if row not in before["audit"]]
     assert added[2] == "store.copy"
     after["audit"].remove(added)

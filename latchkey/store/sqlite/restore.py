@@ -176,6 +176,9 @@ def _transaction(opened: Callable[[], sqlite3.Connection]) -> Iterator[Connectio
         if isinstance(error.orig, sqlite3.Error):
             raise error.orig from None
         raise
+    except (TypeError, ValueError) as error:
+        # A value that was written by other means: a limit that is left out would be none.
+        raise sqlite3.DataError(f"a row cannot be read: {error}") from None
 
 
 def _columns(connection: sqlite3.Connection, schema: str, table: str) -> list[str]:
