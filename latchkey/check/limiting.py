@@ -54,6 +54,13 @@ class _UsedUp(NamedTuple):
     until: float
 
 
+class _Failure(NamedTuple):
+    """The last failure of the database to reserve units, and when it was."""
+
+    at: float
+    detail: str
+
+
 class Limiter:
     """Takes from the limits of keys, for the threads of one worker."""
 
@@ -85,6 +92,7 @@ class Limiter:
         # Only for reservations: nothing waits for a lock to spend what is reserved.
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._used_up: dict[int, _UsedUp] = {}
+        self._failures: dict[int, _Failure] = {}
 
     def take(self, plan: LimitPlan, credential_id: int, cost: int = 1) -> LimitOutcome:
         """Take ``cost`` units from each limit of a plan, or from none.
@@ -116,7 +124,13 @@ class Limiter:
         """
         stored, cost = plan.limits[outcome.index], outcome.cost
         quotas = self.tables.quotas
-        with self._locks[stored.id % _LOCKS]:
+        turn = stored.id % _LOCKS
+        began = self._timer()
+        with self._locks[turn]:
+            failure = self._failures.get(turn)
+            if failure is not None and failure.at >= began:
+                # While this thread waited: it would wait for the database just as long.
+                raise StoreError(failure.detail)
             again = plan.look(self.tables, cost)
             if (again.verdict, again.index) != (NEEDS_STORE, outcome.index):
                 # Another thread has reserved units meanwhile.
@@ -128,7 +142,11 @@ class Limiter:
             held = Held(state.epoch_tag, state.granted, state.spent) if any(state) else None
             if self._store is None:
                 raise StoreError("there is no database to reserve units of quotas in")
-            found = self._store.reserve(stored.id, self._segment, cost, self._clock(), held)
+            try:
+                found = self._store.reserve(stored.id, self._segment, cost, self._clock(), held)
+            except StoreError as error:
+                self._failures[turn] = _Failure(self._timer(), error.detail)
+                raise
             if found is None:
                 raise StoreError(f"the limit {stored.id} is not in the database")
             if self._publish(self._store, stored.id, found) or found.suffices:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -16,8 +19,10 @@ from latchkey.credentials.limits import Limit, QuotaLimit, StoredLimit, rate_lim
 from latchkey.credentials.models import Change, Credential
 from latchkey.credentials.times import utc_now
 from latchkey.errors import QuotaExceeded, RateLimited, StoreError
+from latchkey.store.protocols import LimitStore
 from tests.support.audited import TESTER
-from tests.support.auth.worker import Worker
+from tests.support.auth.worker import PATIENCE, Worker
+from tests.support.faults.service_processes import wait_until
 
 TOTAL = QuotaLimit("all", 10, "total")
 
@@ -174,3 +179,54 @@ def test_rates_are_divided_among_boxes(box: Box) -> None:
     box.limiter.take(small, 1)
     with pytest.raises(RateLimited):
         box.limiter.take(small, 1)
+
+
+class Gated:
+    """The quotas of a database; each reservation waits until the test lets it go on."""
+
+    def __init__(self, quotas: LimitStore) -> None:
+        self._quotas = quotas
+        self.begun = 0
+        self.open = threading.Event()
+
+    def reserve(self, *arguments: Any) -> Any:
+        self.begun += 1
+        assert self.open.wait(PATIENCE)
+        return self._quotas.reserve(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._quotas, name)
+
+
+def test_threads_that_wait_for_a_failing_reservation_do_not_repeat_it(box: Box) -> None:
+    key = box.issue(TOTAL)
+    plan = box.plan(key)
+    gated = Gated(box.worker.store.limits)
+    readings: list[None] = []
+
+    def timer() -> int:
+        """Read when a thread begins to wait for its turn, and when a reservation fails."""
+        readings.append(None)
+        return len(readings)
+
+    limiter = Limiter(
+        box.shared.limits,
+        cast(LimitStore, gated),
+        "a" * 32,
+        box.worker.authenticator.counters,
+        box.shared.count_refusal,
+        timer=timer,
+    )
+    moved = box.worker.path.rename(box.worker.path.with_suffix(".moved"))
+    with ThreadPoolExecutor(4) as pool:
+        taken = [pool.submit(limiter.take, plan, key.id) for _ in range(4)]
+        try:
+            wait_until(lambda: len(readings) == 4, "four threads that wait")
+        finally:
+            gated.open.set()
+        for one in taken:
+            assert isinstance(one.exception(PATIENCE), StoreError)
+    assert gated.begun == 1
+    moved.rename(box.worker.path)
+    limiter.take(plan, key.id)
+    assert gated.begun == 2
