@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from latchkey.box.counter_names import Count
+from latchkey.box.shared import Word
 from latchkey.check.headers import Presented, read_plain
 from latchkey.config import load_settings
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
-from latchkey.errors import ChangesBusy, RevokedCredential, StoreError
+from latchkey.credentials.limits import Limit, quota_limit, rate_limit
+from latchkey.errors import ChangesBusy, LimitReached, RevokedCredential, StoreError
 from latchkey.parts import Parts
 from latchkey.store.protocols import BoxStore
 from tests.support.audited import TESTER, new_seal
@@ -248,3 +252,25 @@ def test_an_outage_of_the_database(tmp_path: Path) -> None:
         revoke(east, presented)
         assert is_refused(west, presented)
         boxes.stop()
+
+
+def test_quotas_are_exact_and_rates_can_be_divided(boxes: Boxes) -> None:
+    both = [boxes.start(name, LATCHKEY_RATE_SHARE="divide") for name in ("east", "west")]
+    for parts in both:
+        number = partial(parts.shared.words.value, Word.BOXES)
+        wait_until(lambda: number() == 2, "the number of boxes")  # noqa: B023
+
+    def admitted(limit: Limit) -> list[int]:
+        issued = both[0].credentials.issue(
+            name="test", caller=None, scopes=frozenset({"*"}), by=TESTER, limits=[limit]
+        )
+        counts = [0, 0]
+        for number in range(40):
+            with suppress(LimitReached):
+                presented = read_plain(issued.secret)
+                both[number % 2].authenticator.authenticate(presented, take=1)
+                counts[number % 2] += 1
+        return counts
+
+    assert admitted(rate_limit("9/day")) == [4, 4]
+    assert sum(admitted(quota_limit("all", 15, "total"))) == 15
