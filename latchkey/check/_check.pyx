@@ -30,7 +30,7 @@ from latchkey.check._entry cimport (
     DIGEST_AT, RECORD_HEAD, CacheEntry, entry_of_record, outcome_of
 )
 from latchkey.check._limits cimport LimitOutcome, LimitPlan
-from latchkey.check._reading cimport has_lease, is_current, prefetch_entry
+from latchkey.check._reading cimport has_lease, is_current, prefetch_entry, prefetch_limits
 from latchkey.check._recent cimport Place, Recent
 from latchkey.check._routes cimport (
     OUTSIDE,
@@ -41,7 +41,7 @@ from latchkey.check._routes cimport (
     open_routes_of,
     side_of,
 )
-from latchkey.check._taking cimport ALL_TAKEN, Taking, tables_of, take_all
+from latchkey.check._taking cimport ALL_TAKEN, Taking, tables_of, take_limits
 from latchkey.credentials._proof cimport LOOKUP_SIZE, MARK_SIZE, SECRET_SIZE
 from latchkey.native._clock cimport (
     CLOCK_MONOTONIC_COARSE,
@@ -247,7 +247,7 @@ cdef class Check:
         """Take from the limits of an entry; False leaves that to the policy."""
         cdef LimitPlan plan = entry.limits
         cdef Taking taking
-        if request.cost == 0 or take_all(
+        if request.cost == 0 or take_limits(
             plan.steps, plan.count, self.tables, request.cost, now, &taking
         ) != ALL_TAKEN:
             return False
@@ -325,6 +325,8 @@ cdef Decision decide(Check check, PyObject *environ, Request *request) except FA
         fastcache_prefetch(place.row + SOURCE)
         fastcache_prefetch(place.held)
         fastcache_prefetch(&check.stripe_words[place.account_stripe])
+        if unexpected(place.left < 0):
+            prefetch_limits(place)
     fastcache_digest(&check.key, <const unsigned char *>secret, SECRET_SIZE, digest)
     if expected(place != NULL):
         if not expected(fastcache_equal_digests(digest, place.digest)):

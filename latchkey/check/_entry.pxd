@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from fastcache.shared._digest cimport DIGEST_SIZE
 from latchkey.check._limits cimport LimitOutcome, LimitPlan, taken_outcome
-from latchkey.check._taking cimport Tables
+from latchkey.check._taking cimport Tables, words_of
 from latchkey.native._vector cimport unexpected
 
 
@@ -28,6 +28,7 @@ cdef class CacheEntry:
     cdef readonly object principal
     cdef readonly LimitPlan limits          # or None
     cdef LimitOutcome outcome               # of each request that took 1 from them, or None
+    cdef uint64_t *state                    # of the first of them, or NULL; only to be prefetched
     cdef readonly uint64_t ticket
     cdef uint64_t account_hash              # the fixed hash of the account's id, for its stripe
     cdef readonly uint64_t deadline         # CLOCK_MONOTONIC, nanoseconds
@@ -55,4 +56,5 @@ cdef inline LimitOutcome outcome_of(CacheEntry entry, Tables tables, uint64_t co
         outcome = taken_outcome(entry.limits, tables, cost)
         if FASTCACHE_GIL and cost == 1:
             entry.outcome = outcome
+            entry.state = words_of(tables, entry.limits.steps)
     return outcome

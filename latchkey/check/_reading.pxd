@@ -7,7 +7,7 @@ from fastcache._shard cimport fastcache_prefetch
 from latchkey.check._check cimport Check, Request
 from latchkey.check._entry cimport CacheEntry
 from latchkey.check._headers cimport secret_in
-from latchkey.check._recent cimport pair_in
+from latchkey.check._recent cimport Place, pair_in
 from latchkey.credentials._proof cimport LOOKUP_SIZE, MARK_SIZE
 from latchkey.native._clock cimport CLOCK_BOOTTIME, LAG_NS, nanoseconds
 from latchkey.native._vector cimport expected, unexpected
@@ -78,3 +78,17 @@ cdef inline int prefetch_entry(Check check, PyObject *environ, Request *request)
         fastcache_prefetch(request.place)
         fastcache_prefetch(request.place + 1)
     return 0
+
+
+cdef inline void prefetch_limits(Place *place) noexcept:
+    """Prefetch what a hit of a key with limits reads after its digest is known to match.
+
+    The pointers are read while the digest is computed. None of them is used for anything else.
+    """
+    cdef PyObject *held = place.held
+    if held != NULL:
+        fastcache_prefetch((<CacheEntry>held).state)
+        fastcache_prefetch(<PyObject *>(<CacheEntry>held).outcome)
+        fastcache_prefetch(<PyObject *>(<CacheEntry>held).principal)
+        fastcache_prefetch(<PyObject *>(<CacheEntry>held).limits)
+        fastcache_prefetch(<char *><PyObject *>(<CacheEntry>held).limits + 64)

@@ -27,14 +27,8 @@ from fastcache.shared._quotas cimport (
 )
 from fastcache.shared._rates cimport RateTable, admits, ahead
 from latchkey.box._counters cimport BOXES
-from latchkey.native._vector cimport expected, unexpected
-from latchkey.native._words cimport load, load_relaxed
-
-
-cdef extern from "_atomics.h":
-    bint compare_exchange "fastcache_compare_exchange"(
-        uint64_t *word, uint64_t expected, uint64_t desired
-    ) noexcept nogil
+from latchkey.native._vector cimport unexpected
+from latchkey.native._words cimport load
 
 
 cdef uint64_t SECOND = 1_000_000_000
@@ -56,17 +50,6 @@ cdef Tables tables_of(object given):
     tables.words = given.words
     tables.boxes = NULL if tables.words is None else tables.words.words + BOXES
     return tables
-
-
-cdef inline uint64_t parts_of(Tables tables) noexcept:
-    """The number of boxes that a rate is divided among."""
-    cdef uint64_t boxes = 0 if tables.boxes == NULL else load_relaxed(tables.boxes)
-    return boxes if unexpected(boxes > 1) else 1
-
-
-cdef inline uint64_t burst_of(Step *step, uint64_t parts) noexcept:
-    """What one of several boxes admits at once."""
-    return step.most if expected(parts == 1) else max(<uint64_t>1, step.most // parts)
 
 
 cdef inline RateTable rates_of(Tables tables, Step *step):
@@ -101,25 +84,6 @@ cdef int decide_quota(
     if day < standing.until_day and standing.until_day != NEVER_ENDS:
         taking.wait = (standing.until_day * DAY_MS - <uint64_t>now) * 1_000_000
     return ONE_REFUSED
-
-
-cdef inline int take_rate(
-    RateTable table, Step *step, uint64_t parts, uint64_t *word, uint64_t cost, uint64_t *after,
-    Taking *taking
-) except -1:
-    cdef uint64_t interval = step.interval * parts
-    cdef uint64_t most = burst_of(step, parts)
-    cdef uint64_t seen, at
-    while True:
-        # Loaded before the clock is read: if the exchange succeeds, the reading is from between
-        # the last change of the word and this one.
-        seen = load(word)
-        at = table.now()
-        if not admits(interval, most, seen, at, cost, &taking.wait):
-            return ONE_REFUSED
-        after[0] = max(seen, at) + interval * cost
-        if expected(compare_exchange(word, seen, after[0])):
-            return ALL_TAKEN
 
 
 cdef int look_at_all(
@@ -166,11 +130,6 @@ cdef int take_all(
     cdef int verdict, i, k
     taking.index = 0
     taking.wait = UINT64_MAX
-    if expected(count == 1) and expected(steps.kind == RATE):
-        words[0] = tables.rates.arrivals.row_at(steps.row)
-        if unexpected(words[0] == NULL):
-            return NO_ROOM
-        return take_rate(tables.rates, steps, parts, words[0], cost, after, taking)
     for i in range(count):
         words[i] = words_of(tables, &steps[i])
         if unexpected(words[i] == NULL):

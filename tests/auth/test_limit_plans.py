@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastcache.shared import QuotaTable, RateTable
+from fastcache.shared import Counters, QuotaTable, RateTable
 from latchkey.box.limit_tables import LimitTables
+from latchkey.box.shared import Word
 from latchkey.check._limits import NEEDS_STORE, REFUSED, TAKEN, LimitOutcome, LimitPlan
 from latchkey.credentials.limits import StoredLimit, quota_limit, rate_limit
 from tests.support.auth.limit_clock import Clock, new_tables
@@ -42,6 +43,21 @@ def test_damaged_words_admit_nothing_by_an_exception() -> None:
         assert all(remaining <= 366 for _, remaining, _ in outcome.levels())
         assert outcome.headers()
         assert outcome.headers("x")
+
+
+@pytest.mark.parametrize("boxes", [0, 1, 2, 5_000, 1 << 63, (1 << 64) - 1])
+def test_any_number_of_boxes_leads_to_an_outcome(boxes: int) -> None:
+    """The word is in shared memory: none of its contents may admit more than one box does."""
+    clock = Clock()
+    tables = new_tables(clock)
+    words = Counters([f"{number}" for number in range(16)])
+    words.add(Word.BOXES, boxes)
+    tables.words = words
+    plan = LimitPlan((StoredLimit(1, rate_limit("1/day", burst=366)),))
+    admitted = sum(plan.take(tables).verdict == TAKEN for _ in range(400))
+    assert admitted == {0: 366, 1: 366, 2: 183}.get(boxes, 1)
+    assert plan.look(tables).levels()[0][1] == 0
+    assert plan.take(tables, 1_000_000).wait_ns is None
 
 
 def test_units_are_given_back_to_earlier_limits() -> None:
