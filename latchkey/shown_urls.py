@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-_SECRETS = ("password", "secret")
+_SECRETS = ("password", "secret", "scram_client_key", "scram_server_key")
 
 
 def without_password(url: str) -> str:

@@ -60,6 +60,10 @@ def test_a_revocation_in_one_store_is_read_by_another(
             "postgresql+psycopg://u@h/keys",
         ),
         (
+            "postgresql+psycopg://u@h/keys?scram_client_key=the-password&scram_server_key=b",
+            "postgresql+psycopg://u@h/keys",
+        ),
+        (
             "postgresql+psycopg://u:the-password@h1:5432,h2:5433/keys",
             "postgresql+psycopg://u@h1:5432,h2:5433/keys",
         ),
