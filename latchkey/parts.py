@@ -115,6 +115,7 @@ class Parts:
                 identity_of(settings, derivation.ids, boxes.schema),
                 places=store.places,
                 imported=store.imported.hashes,
+                segment=tallies.segment,
                 on_replacement=tallies.forget_written,
                 divides_rates=settings.rate_share == "divide",
             )

@@ -6,6 +6,7 @@ complete transaction or none, and delays the next flush by at most one interval.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ _HOURS_KEPT = timedelta(days=90)
 _PRUNE_INTERVAL = 300.0
 _FOLD_INTERVAL = 86_400.0
 _RETAIN_INTERVAL = 3_600.0
+
+log = logging.getLogger("latchkey")
 
 
 class Flush:
@@ -84,6 +87,15 @@ class Flush:
     def run(self) -> None:
         """Persist all counts now; raises StoreError."""
         tallies = self._tallies.unwritten()
-        if tallies:
-            self._records.flush(self._tallies.segment, tallies, datetime.now(UTC))
-            self._tallies.written(tallies)
+        if not tallies:
+            return
+        segment = self._tallies.segment
+        if not self._records.flush(segment, tallies, datetime.now(UTC)):
+            log.warning(
+                "this box was cut off for more than a day: the uses that it had not written before "
+                "are not counted"
+            )
+            self._tallies.forget_written()
+            tallies = self._tallies.unwritten()
+            self._records.resume(segment, tallies)
+        self._tallies.written(tallies)

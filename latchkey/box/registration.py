@@ -56,13 +56,18 @@ class Registration:
         shared: SharedState,
         identity: Identity,
         imported: Callable[[], Iterable[bytes]] = tuple,
+        segment: str = "",
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """``imported`` reads the SHA-256 of all imported tokens."""
+        """``imported`` reads the SHA-256 of all imported tokens.
+
+        ``segment`` is the UUID in hex of the segment whose uses the box counts.
+        """
         self._boxes = boxes
         self._shared = shared
         self._identity = identity
         self._imported = imported
+        self._segment = segment
         self._clock = clock
 
     @property
@@ -105,6 +110,7 @@ class Registration:
             one.lease_ms,
             number,
             self._clock(),
+            self._segment,
         )
         self._boxes.register(new, [box_name(former)] if former else [])
 

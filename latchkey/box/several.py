@@ -37,14 +37,16 @@ class AmongBoxes:
         *,
         places: ChangePlaces,
         imported: Callable[[], Iterable[bytes]],
+        segment: str,
         on_replacement: Callable[[], None],
         divides_rates: bool = False,
     ) -> AmongBoxes:
         """Connect the parts; ``imported`` reads the SHA-256 of all imported tokens.
 
-        With ``divides_rates``, each box admits its part of a rate.
+        ``segment`` is the UUID in hex of the segment whose uses the box counts. With
+        ``divides_rates``, each box admits its part of a rate.
         """
-        registration = Registration(boxes, shared, identity, imported)
+        registration = Registration(boxes, shared, identity, imported, segment)
         poller = Poller(
             boxes,
             shared,

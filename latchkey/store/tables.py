@@ -141,6 +141,7 @@ box = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
     Column("stopped_at", BigInteger),
+    Column("segment", String(32)),
 )
 
 # Uses of a credential by hour, named by its beginning. No foreign key: counts of a row that a
@@ -186,7 +187,8 @@ sighting = Table(
 )
 
 # The part of a segment's cumulative counters that the tables above contain. It is written in the
-# same transaction, so that nothing is lost or counted twice if the flushing process dies.
+# same transaction, so that nothing is lost or counted twice if the flushing process dies. A row for
+# the credential 0, which does not exist, says that the others of its segment were forgotten.
 usage_watermark = Table(
     "usage_watermark",
     metadata,

@@ -6,7 +6,7 @@ that segment's count the tables already have; it moves in the same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -20,6 +20,7 @@ from sqlalchemy import (
     case,
     delete,
     func,
+    insert,
     or_,
     select,
     update,
@@ -37,6 +38,7 @@ from latchkey.credentials.models import (
 )
 from latchkey.credentials.times import from_milliseconds, from_milliseconds_or_none, to_milliseconds
 from latchkey.store.connections import Connections
+from latchkey.store.protocols.usage import FORGOTTEN
 from latchkey.store.tables import (
     account,
     credential,
@@ -111,11 +113,12 @@ class SqlUsageStore:
             lambda new: {name: new[name] for name in COUNTED},
         )
 
-    def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> None:
+    def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> bool:
         """Persist the counts of a segment beyond its watermarks.
 
         ``segment`` is its UUID in hex. Several processes may pass the same or older tallies at the
-        same time, and may die at any point. Uses count for the hour of the last one.
+        same time, and may die at any point. Uses count for the hour of the last one. False if the
+        segment was forgotten.
         """
         remaining = iter(tallies)
         while batch := list(islice(remaining, _BATCH)):
@@ -126,7 +129,31 @@ class SqlUsageStore:
             ahead = [tally for tally in batch if _gain(tally, marks.get(tally.credential_id))]
             if ahead:
                 with self._connections.writing(upkeep=True) as connection:
-                    self._write(connection, segment, ahead, now)
+                    if not self._write(connection, segment, ahead, now):
+                        return False
+        return True
+
+    def resume(self, segment: str, tallies: Sequence[Tally]) -> None:
+        """Take all counts of a segment that was forgotten as persisted."""
+        with self._connections.writing(upkeep=True) as connection:
+            if FORGOTTEN not in self._watermarks(connection, segment, []):
+                return
+            rows = [
+                {
+                    "segment": segment,
+                    "credential_id": tally.credential_id,
+                    **{name: getattr(tally, name) for name in COUNTED},
+                }
+                for tally in tallies
+            ]
+            if rows:
+                connection.execute(self._set_watermark, rows)
+            connection.execute(
+                delete(usage_watermark).where(
+                    usage_watermark.c.segment == segment,
+                    usage_watermark.c.credential_id == FORGOTTEN,
+                )
+            )
 
     def fold(self, before: datetime) -> int:
         """Merge the hours of each day that begins before ``before``, a midnight in UTC.
@@ -257,19 +284,22 @@ class SqlUsageStore:
     def _watermarks(
         self, connection: Connection, segment: str, tallies: list[Tally]
     ) -> dict[int, dict[str, int]]:
-        """The segment's watermarks of these credentials, by their ids."""
+        """The segment's watermarks of these credentials, and that of FORGOTTEN, by their ids."""
         query = select(usage_watermark).where(
             usage_watermark.c.segment == segment,
             self._dialect.one_of(
-                usage_watermark.c.credential_id, [tally.credential_id for tally in tallies]
+                usage_watermark.c.credential_id,
+                [FORGOTTEN, *(tally.credential_id for tally in tallies)],
             ),
         )
         return {row["credential_id"]: dict(row) for row in connection.execute(query).mappings()}
 
     def _write(
         self, connection: Connection, segment: str, tallies: list[Tally], now: datetime
-    ) -> None:
+    ) -> bool:
         marks = self._watermarks(connection, segment, tallies)
+        if FORGOTTEN in marks:
+            return False
         ids = select(credential.c.id).where(
             self._dialect.one_of(credential.c.id, [tally.credential_id for tally in tallies])
         )
@@ -318,6 +348,19 @@ class SqlUsageStore:
         ):
             if rows:
                 connection.execute(statement, rows)
+        return True
+
+
+def forget_segments(connection: Connection, segments: Collection[str]) -> None:
+    """Delete the watermarks of segments that may still exist, and note that.
+
+    ``connection`` is in a transaction that has its turn.
+    """
+    mark = usage_watermark
+    for segment in segments:
+        if connection.execute(delete(mark).where(mark.c.segment == segment)).rowcount:
+            noted = {"segment": segment, "credential_id": FORGOTTEN, **dict.fromkeys(COUNTED, 0)}
+            connection.execute(insert(mark).values(noted))
 
 
 def _foldable(end: int) -> Select[Any]:

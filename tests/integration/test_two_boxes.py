@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from latchkey.check.headers import Presented, read_plain
 from latchkey.config import load_settings
 from latchkey.credentials.derivation import DerivationKey, DerivationKeys
 from latchkey.credentials.limits import Limit, quota_limit, rate_limit
+from latchkey.credentials.times import utc_now
 from latchkey.errors import ChangesBusy, LimitReached, RevokedCredential, StoreError
 from latchkey.parts import Parts
 from latchkey.store.protocols import BoxStore
@@ -205,6 +207,34 @@ def test_a_change_that_is_found_made_waits_too(boxes: Boxes) -> None:
     waiting.value()
     assert type(again.outcome().error).__name__ == "CredentialNotFound"
     assert is_refused(west, presented)
+
+
+def test_a_box_that_returns_after_it_was_forgotten_counts_no_use_twice(
+    boxes: Boxes, caplog: pytest.LogCaptureFixture
+) -> None:
+    east, west = boxes.start("east"), boxes.start("west")
+    presented = issue(west)
+    number = west.authenticator.authenticate(presented).credential_id
+
+    def use(times: int) -> int:
+        for _ in range(times):
+            east.shared.count_use(number)
+        # Its threads have ended, and it writes what it has counted.
+        east.upkeep.stop()
+        return sum(west.store.usage.record(number, "").hours.values())
+
+    assert use(3) == 3
+    lost = [box.id for box in registered(west).live() if box.name == "east"]
+    registered(west).mark_dead(lost, 1 << 40)
+    assert registered(west).forget(utc_now() + timedelta(days=1)) == 1
+    assert use(2) == 3
+    assert "cut off for more than a day" in caplog.text
+    assert use(4) == 7
+    # Then it is a box again, and is forgotten no more.
+    east.upkeep.replay()
+    assert live(west) == {"east", "west"}
+    assert registered(west).forget(utc_now() + timedelta(days=1)) == 0
+    assert use(1) == 8
 
 
 def test_a_rewound_log_is_recognised(

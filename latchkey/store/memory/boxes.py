@@ -9,6 +9,7 @@ from datetime import datetime
 from latchkey.credentials.models import Invalidation
 from latchkey.credentials.times import to_milliseconds, utc_now
 from latchkey.store.memory.state import MemoryDatabase, State
+from latchkey.store.memory.usage import forget_segment
 from latchkey.store.protocols.boxes import Box, NewBox, Wakeups
 
 _MOST_ROWS = 10_000
@@ -103,8 +104,10 @@ class MemoryBoxStore:
                 for box_id, (box, seen_at) in state.boxes.items()
                 if not box.live and seen_at < to_milliseconds(before)
             ]
-            for box_id in old:
-                del state.boxes[box_id]
+            segments = {state.boxes.pop(box_id)[0].segment for box_id in old}
+            kept = {box.segment for box, _ in state.boxes.values()}
+            for segment in segments - kept - {""}:
+                forget_segment(state, segment)
             return len(old)
 
         return self._database.change(transaction)

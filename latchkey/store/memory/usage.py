@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -25,10 +25,19 @@ from latchkey.store.memory.state import (
     MemoryDatabase,
     State,
 )
+from latchkey.store.protocols.usage import FORGOTTEN
 
 _HOUR = 3_600_000
 _DAY = 24 * _HOUR
 _MOST_ROWS = 10_000
+
+
+def forget_segment(state: State, segment: str) -> None:
+    """Delete the watermarks of a segment that may still exist, and note that."""
+    kept = {key: mark for key, mark in state.watermarks.items() if key[0] != segment}
+    if len(kept) < len(state.watermarks):
+        kept[segment, FORGOTTEN] = Tally(FORGOTTEN)
+    state.watermarks = kept
 
 
 class MemoryInvalidationLog:
@@ -65,10 +74,21 @@ class MemoryUsageStore:
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
 
-    def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> None:
-        def transaction(state: State) -> None:
+    def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> bool:
+        def transaction(state: State) -> bool:
+            if (segment, FORGOTTEN) in state.watermarks:
+                return False
             for tally in tallies:
                 _flush(state, segment, tally, now)
+            return True
+
+        return self._database.change(transaction)
+
+    def resume(self, segment: str, tallies: Sequence[Tally]) -> None:
+        def transaction(state: State) -> None:
+            if state.watermarks.pop((segment, FORGOTTEN), None) is not None:
+                for tally in tallies:
+                    state.watermarks[segment, tally.credential_id] = tally
 
         self._database.change(transaction)
 

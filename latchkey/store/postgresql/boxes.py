@@ -23,6 +23,7 @@ from latchkey.store.protocols.boxes import Box, NewBox, Wakeups
 from latchkey.store.revisions import newest_revision
 from latchkey.store.tables import box as boxes
 from latchkey.store.tables import invalidation
+from latchkey.store.usage import forget_segments
 
 _MOST_ROWS = 10_000
 _PROBE = "latchkey_probe"
@@ -64,6 +65,7 @@ class PostgresqlBoxStore:
         """Both in one transaction."""
         values = {field.name: getattr(box, field.name) for field in fields(NewBox)}
         values["derivation_ids"] = " ".join(box.derivation_ids)
+        values["segment"] = box.segment or None
         values["started_at"] = to_milliseconds(box.started_at)
         with self._connections.updating_boxes() as connection:
             if replaces:
@@ -121,9 +123,14 @@ class PostgresqlBoxStore:
 
     def forget(self, before: datetime) -> int:
         """By the clock of the database, which wrote the time."""
-        old = delete(boxes).where(~boxes.c.live, boxes.c.seen_at < to_milliseconds(before))
-        with self._connections.updating_boxes() as connection:
-            return connection.execute(old).rowcount
+        old = (~boxes.c.live, boxes.c.seen_at < to_milliseconds(before))
+        # With a turn, so that no segment is flushed meanwhile.
+        with self._connections.writing(upkeep=True) as connection:
+            found = connection.execute(delete(boxes).where(*old).returning(boxes.c.segment))
+            segments = list(found.scalars())
+            kept = set(connection.execute(select(boxes.c.segment)).scalars())
+            forget_segments(connection, set(segments) - kept - {None})
+            return len(segments)
 
     def open_wakeups(self) -> Wakeups | None:
         """A connection that listens, unless its own notification does not come back."""
@@ -212,4 +219,5 @@ def _box_of(row: Row[Any]) -> Box:
         started_at=from_milliseconds(row.started_at),
         stopped_at=from_milliseconds_or_none(row.stopped_at),
         unseen_ms=row.unseen_ms,
+        segment=row.segment or "",
     )

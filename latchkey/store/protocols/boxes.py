@@ -17,7 +17,8 @@ class NewBox:
     ``id`` is random, and a box that registers anew has a new one. ``schema`` is the revision of the
     last migration that the box knows, ``derivation_ids`` are its derivation keys, and ``lease_ms``
     is the time in milliseconds for which it may use its cache without a confirmation. ``confirmed``
-    is the last row of the log of invalidations that it has applied; 0 for an empty log.
+    is the last row of the log of invalidations that it has applied; 0 for an empty log. ``segment``
+    is the UUID in hex of the segment whose uses it counts; empty if it is not known.
     """
 
     id: str
@@ -29,6 +30,7 @@ class NewBox:
     lease_ms: int
     confirmed: int
     started_at: datetime
+    segment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Box:
     started_at: datetime
     stopped_at: datetime | None
     unseen_ms: int
+    segment: str = ""
 
 
 class Wakeups(Protocol):
@@ -118,7 +121,11 @@ class BoxStore(Protocol):
         """All boxes, by name and time of their start."""
 
     def forget(self, before: datetime) -> int:
-        """Delete boxes that are not live and were last seen before; returns how many."""
+        """Delete boxes that are not live and were last seen before; returns how many.
+
+        The watermarks of their segments are deleted too, unless another box has the segment. If
+        such a box returns, ``UsageStore.flush`` says so.
+        """
 
     def open_wakeups(self) -> Wakeups | None:
         """Listen for notifications of changes, on a connection of its own.

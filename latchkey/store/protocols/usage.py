@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from latchkey.credentials.models import AccountUsageRecord, Mode, Tally, UsageRecord
+
+FORGOTTEN = 0
+"""In place of a credential's number, in the only watermark of a segment that was forgotten."""
 
 
 class UsageStore(Protocol):
@@ -16,7 +19,7 @@ class UsageStore(Protocol):
     that segment's count is persisted; it moves in the same transaction as the counts.
     """
 
-    def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> None:
+    def flush(self, segment: str, tallies: Iterable[Tally], now: datetime) -> bool:
         """Persist what a segment has counted beyond its watermarks, in batches of transactions.
 
         ``segment`` is its UUID in hex. Several processes may pass the same or older tallies, and
@@ -24,6 +27,15 @@ class UsageStore(Protocol):
         the hour of the last one, and refusals by limits for the hour of ``now``, which also
         replaces a missing time. A credential that the store does not have only gets a watermark.
         The SIGHTINGS_KEPT latest addresses of each credential are kept.
+
+        False, and nothing is written, if the segment's watermarks were forgotten with its box: it
+        is not known what was persisted. ``resume`` it first.
+        """
+
+    def resume(self, segment: str, tallies: Sequence[Tally]) -> None:
+        """Take all counts of a segment that was forgotten as persisted, in one transaction.
+
+        ``tallies`` are all that it has. Nothing happens if another process has resumed it.
         """
 
     def fold(self, before: datetime) -> int:

@@ -16,6 +16,7 @@ from latchkey.store.protocols import Box, BoxStore, NewBox, Store
 from tests.support.audited import add, open_store
 from tests.support.database import new_database
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
+from tests.support.store.tallies import OTHER, SEGMENT, tally, total
 
 
 @pytest.fixture
@@ -138,6 +139,42 @@ def test_boxes_are_forgotten_unless_they_are_live(boxes: BoxStore) -> None:
     assert boxes.forget(utc_now() - timedelta(hours=1)) == 0
     assert boxes.forget(utc_now() + timedelta(hours=1)) == 2
     assert set(by_id(boxes)) == {"c"}
+
+
+def test_a_segment_is_forgotten_with_its_last_box(store: Store, boxes: BoxStore) -> None:
+    """If it returns, no use is counted twice."""
+    number = add(store, new_credential()).id
+    boxes.register(new_box("a", segment=SEGMENT))
+    boxes.register(new_box("b", segment=SEGMENT), replaces=["a"])
+    boxes.register(new_box("c", segment=OTHER))
+    assert store.usage.flush(SEGMENT, [tally(number, 7)], NOW)
+    assert store.usage.flush(OTHER, [tally(number, 30)], NOW)
+    assert boxes.forget(utc_now() + timedelta(hours=1)) == 1
+    assert store.usage.record(number, SEGMENT).watermark.uses == 7
+    boxes.mark_dead("b", 1)
+    assert boxes.forget(utc_now() + timedelta(hours=1)) == 1
+    assert store.usage.record(number, OTHER).watermark.uses == 30
+    for _ in range(2):
+        assert not store.usage.flush(SEGMENT, [tally(number, 9)], NOW)
+    assert total(store, number) == 37
+    store.usage.resume(SEGMENT, [tally(number, 9)])
+    # Another process that was slower.
+    store.usage.resume(SEGMENT, [tally(number, 8)])
+    assert store.usage.flush(SEGMENT, [tally(number, 12)], NOW)
+    assert total(store, number) == 40
+
+
+def test_a_segment_without_uses_leaves_nothing_when_it_is_forgotten(
+    store: Store, boxes: BoxStore
+) -> None:
+    number = add(store, new_credential()).id
+    boxes.register(new_box("a", segment=SEGMENT))
+    boxes.register(new_box("b"))
+    boxes.mark_dead("ab", 1)
+    assert boxes.forget(utc_now() + timedelta(hours=1)) == 2
+    assert store.usage.flush(SEGMENT, [tally(number, 9)], NOW)
+    assert store.usage.flush("", [tally(number, 2)], NOW)
+    assert total(store, number) == 11
 
 
 def test_the_log_is_read_from_a_row_that_is_known(store: Store, boxes: BoxStore) -> None:
