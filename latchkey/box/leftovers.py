@@ -28,7 +28,7 @@ def discarded(path: str, error: SegmentError) -> bool:
 
 
 def persist_counts(segment: Segment, store: Store) -> int:
-    """Persist what a segment has counted; returns the id of its box, 0 without one."""
+    """Persist what a segment has counted, unless it was forgotten; returns its box's id, or 0."""
     shared = SharedState.over(segment)
     store.usage.flush(segment.uuid, LiveTallies(shared).unwritten(), datetime.now(UTC))
     return shared.words.value(Word.BOX)
