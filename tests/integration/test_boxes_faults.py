@@ -323,6 +323,7 @@ def test_a_synchronous_standby_is_promoted(
                     box.proxy.upstream = ("127.0.0.1", standby.port)
                     box.proxy.reset()
                 trial.heal()
+                trial.await_recovery()
                 trial.change(250 if long else 3)
 
 
