@@ -22,9 +22,9 @@ class LimitsSettings:
 
     workers: tuple[int, ...] = (1, 2, 4)
     """The numbers of gunicorn's workers that are compared."""
-    starts: int = 5
+    starts: int = 3
     """How often the servers are started again, with each number of workers."""
-    seconds: float = 10.0
+    seconds: float = 8.0
     """How long each subject gets requests."""
     users: int = 32
     """Connections, which stay open; each sends a request when it has the answer to the last one."""
