@@ -25,6 +25,7 @@ from latchkey.credentials.times import utc_now
 from latchkey.errors import LimitReached, QuotaExceeded, RateLimited, StoreError
 from latchkey.errors.limits import HeaderStyle
 from latchkey.store.protocols import LimitStore
+from latchkey.wording import counted
 
 LIMITS_KEY = "latchkey.limits"
 """The variable of a request's environ with the LimitOutcome of what it took."""
@@ -246,7 +247,7 @@ def _seconds(nanoseconds: int | None) -> int | None:
 def _rate_message(name: str, wait: int | None) -> str:
     if wait is None:
         return f"This request costs more than the rate limit {name} ever allows at once"
-    return f"Too many requests for the rate limit {name}; try again in {_plural(wait)}"
+    return f"Too many requests for the rate limit {name}; try again in {counted(wait, 'second')}"
 
 
 def _quota_message(name: str, limit: QuotaLimit, wait: int | None, cost: int) -> str:
@@ -254,8 +255,4 @@ def _quota_message(name: str, limit: QuotaLimit, wait: int | None, cost: int) ->
         return f"This request costs more than the whole quota {name}"
     if wait is None:
         return f"The quota {name} is used up, and is not refilled; ask for a larger one"
-    return f"The quota {name} is used up; it is refilled in {_plural(wait)}"
-
-
-def _plural(seconds: int) -> str:
-    return "1 second" if seconds == 1 else f"{seconds} seconds"
+    return f"The quota {name} is used up; it is refilled in {counted(wait, 'second')}"

@@ -153,7 +153,9 @@ class SqlLimitStore:
         known = {one.limit_id for one in given}
         with self._connections.reserving() as connection:
             reserved = connection.execute(_OF_SEGMENT, {"by": segment})
-            given += [Spent(*row, 0) for row in reserved if row.limit_id not in known]
+            given += [
+                Spent(row.limit_id, row.epoch, 0) for row in reserved if row.limit_id not in known
+            ]
             # In one order, because each row stays locked until the end.
             for one in sorted(given, key=lambda one: one.limit_id):
                 _lower(connection, segment, one)
