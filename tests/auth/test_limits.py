@@ -18,6 +18,7 @@ from latchkey import fastapi as on_fastapi
 from latchkey.asgi import LatchkeyMiddleware
 from latchkey.box.counter_names import Use
 from latchkey.errors import LimitReached
+from latchkey.store.protocols import LimitStore
 from latchkey.testing import InMemoryLatchkey
 from latchkey.wsgi_answers import answer_error
 from tests.support.auth.asgi_calls import (
@@ -395,3 +396,33 @@ def counted(memory: InMemoryLatchkey, headers: dict[str, str]) -> tuple[int, int
     number = memory.instance.credentials.get(api_key(secret), None).id
     row = memory.instance.shared.uses.row(number)
     return row[Use.USES], row[Use.RATE_LIMITED], row[Use.QUOTA_EXCEEDED]
+
+
+def test_units_are_never_reserved_on_the_event_loop(memory: InMemoryLatchkey) -> None:
+    on_loop: list[bool] = []
+    limiter = memory.instance.limiter
+    quotas = memory.instance.store.limits
+
+    class Watched:
+        def reserve(self, *arguments: Any) -> Any:
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                on_loop.append(False)
+            else:
+                on_loop.append(True)
+            return quotas.reserve(*arguments)
+
+    limiter._store = cast(LimitStore, Watched())
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await scope["state"]["spend"](2)
+        await AsgiApplication()(scope, receive, send)
+
+    protected = LatchkeyMiddleware(application, memory.instance)
+    limits = [{"name": "all", "quota": 9, "period": "total"}]
+    headers = memory.issue(scopes=["orders:read"], limits=limits)
+    for _ in range(3):
+        assert asked(protected, "/", headers).status == 200
+    assert len(on_loop) >= 6
+    assert not any(on_loop)
