@@ -109,6 +109,10 @@ LISTED: dict[str, Worst] = {
     r"[0-9]{1,5}": [("", "1", "a")],
     r"[0-9]{1,7}": [("", "1", "a")],
     r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}": [("", "a", "!"), ("a", "-", "!")],
+    # Queries in the URLs that `latchkey verify explain` is given.
+    r"[!-~]*": [("", "a", " ")],
+    # The placeholder of a statement, as SQLAlchemy writes it.
+    r"%\(\w+\)s": [("%(", "a", "!"), ("", "%(a", ""), ("", "%", "")],
     # Variables that a platform injects.
     r"_SERVICE_(HOST$|PORT(?=_|$))": [("", "_SERVICE_", ""), ("", "_SERVICE_PORT", "!")],
     ENDPOINT: [("A", "_PORT", "!"), ("A", "_PORT_1_TCP_", "!"), ("A", "_PORT_1_TCP_PORT_", "!")],

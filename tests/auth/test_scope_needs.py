@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -176,7 +177,7 @@ def test_what_is_sufficient_meets_the_need(need: Need, granted: frozenset[str]) 
 
 
 @pytest.mark.parametrize("names", [{"of": "order"}, {"or_own": "order"}])
-def test_a_declaration_that_names_no_argument_stops_the_start(names: dict[str, str]) -> None:
+def test_a_declaration_that_names_no_argument_stops_the_start(names: dict[str, Any]) -> None:
     def declare(app: Flask) -> None:
         app.add_url_rule(
             "/orders/<order_id>",

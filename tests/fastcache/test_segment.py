@@ -345,11 +345,12 @@ def test_a_forked_child_reopens(path: Path) -> None:
         assert segment.claim(0)
 
         def work() -> None:
-            for call in (
-                lambda: segment.remove(),
+            calls: tuple[Callable[[], bool], ...] = (
+                segment.remove,
                 lambda: segment.claim(1),
                 lambda: segment.claimed(0),
-            ):
+            )
+            for call in calls:
                 with pytest.raises(RuntimeError, match="reopened"):
                     call()
             with segment.reopened() as own:
