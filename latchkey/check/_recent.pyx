@@ -2,9 +2,10 @@
 """Recently admitted credentials: a small table before the caches, read without creating a key.
 
 A place holds everything that decides a hit in one cache line, and is identified by the digest in
-it, which only the secret has. That of a key with limits leads to them through its entry. It is valid under the same ticket, deadline and expiry as the entry
-from which it was filled. A key has two adjacent places: a new entry moves the first one to the
-second place, and evicts the second.
+it, which only the secret has. The place of a key with limits leads to them through its entry. A
+place is valid under the same ticket, deadline and expiry as the entry from which it was filled. A
+key has two adjacent places: a new entry moves the first one to the second place, and evicts the
+second.
 
 After some hits the cache is read again, so that it knows which entries are in use.
 """

@@ -56,7 +56,7 @@ cdef inline RateTable rates_of(Tables tables, Step *step):
     return tables.rates if step.kind == RATE else tables.default_rates
 
 
-cdef inline uint64_t *words_of(Tables tables, Step *step) noexcept:
+cdef uint64_t *words_of(Tables tables, Step *step) noexcept:
     """The state of a limit; NULL if its row is not backed."""
     if step.kind == RATE:
         return tables.rates.arrivals.row_at(step.row)
