@@ -6,16 +6,22 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latchkey import wsgi
+from latchkey.addresses import ClientAddresses
+from latchkey.box.counter_names import Use
 from latchkey.check._check import Verdict
 from latchkey.check._entry import CacheEntry
 from latchkey.check._gate import Gate
 from latchkey.check._limits import TAKEN, LimitPlan
+from latchkey.check.open_routes import NOTHING_OPEN
+from latchkey.check.request_conditions import RequestConditions
 from latchkey.credentials.conditions import NO_CONDITIONS, Conditions, parse_networks
 from latchkey.credentials.limits import RateLimit, StoredLimit, quota_limit, rate_limit
 from latchkey.credentials.models import Principal
@@ -25,6 +31,7 @@ from tests.support.auth.limited_box import LimitedBox as Box
 
 SECOND = 10**9
 FOREVER = 65_535
+NOON = 1_777_896_000_000
 LIMITS = "latchkey.limits"
 ONE = LimitPlan((StoredLimit(1, rate_limit("10/second")),))
 
@@ -113,8 +120,99 @@ def test_the_check_takes_as_the_plan_does(
             else:
                 assert LIMITS not in environ
             assert box.uses() == before + (wanted.verdict == TAKEN)
-            assert plan.look(tables).levels() == plan.look(twin).levels()
+            assert plan.look(tables).levels(now=NOON) == plan.look(twin).levels(now=NOON)
     box.worker.authenticator.shared.limits = box.tables
+
+
+class Side:
+    """An application whose requests are decided by compiled code first, or by Python alone."""
+
+    def __init__(self, path: Path, *, compiled: bool) -> None:
+        self.box = Box(path)
+        authenticator = self.box.worker.authenticator
+        check, policy = wsgi.policy_of(authenticator)
+        if not compiled:
+            conditions = RequestConditions(ClientAddresses(), authenticator.shared.count_refusal)
+            check = self.box.check(known=None)
+            policy = wsgi.Policy(
+                authenticator, check, conditions, NOTHING_OPEN, None, None, None, None
+            )
+        self.gate = Gate(_answers, check, policy)
+
+    def limit(self, plan: LimitPlan, conditions: Conditions) -> None:
+        # Buckets are full, and nothing is granted: the rows are used again.
+        self.box.clock.now += 10**14
+        for row in range(1, 5):
+            epoch = self.box.tables.quotas.state(row).epoch_tag + 1
+            self.box.tables.quotas.publish(row, epoch, 3, 0, FOREVER)
+        self.box.limit(plan, conditions=conditions)
+
+    def grant(self, units: int) -> None:
+        for row in range(1, 5):
+            epoch = self.box.tables.quotas.state(row).epoch_tag
+            self.box.tables.quotas.publish(row, epoch, 3, units, FOREVER, 2)
+
+    def ask(self, address: str) -> tuple[str, dict[str, str], int, int]:
+        """The status and the headers; the uses and the refusals that were counted so far."""
+        started: list[Any] = []
+        start: Any = lambda *given: started.append(given)  # noqa: E731
+        b"".join(self.gate({**self.box.request(), "REMOTE_ADDR": address}, start))
+        ((status, headers),) = started
+        row = self.box.worker.authenticator.shared.uses.row(self.box.found.credential_id)
+        return status, dict(headers), row[Use.USES], row[Use.RATE_LIMITED]
+
+
+def _answers(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return []
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Side]]:
+    sides = [
+        Side(tmp_path_factory.mktemp("side") / "latchkey.db", compiled=compiled)
+        for compiled in (True, False)
+    ]
+    yield sides
+    for side in sides:
+        side.box.worker.close()
+
+
+totals = st.builds(lambda quota: quota_limit("b", quota, "total"), st.integers(1, 12))
+asked = st.tuples(st.just("ask"), st.sampled_from(["10.0.0.1", "10.0.0.1", "192.0.2.1"]))
+waits = st.tuples(st.just("wait"), st.integers(0, 5 * SECOND))
+grants = st.tuples(st.just("grant"), st.integers(0, 12))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(some_rates | totals, min_size=1, max_size=4),
+    st.integers(0, 4),
+    st.sampled_from([NO_CONDITIONS, Conditions(networks=parse_networks(["10.0.0.0/8"]))]),
+    st.lists(asked | waits | grants, max_size=20),
+)
+def test_compiled_code_and_python_give_the_same_answers(
+    sides: list[Side],
+    limits: list[Any],
+    split: int,
+    conditions: Conditions,
+    taken: list[tuple[str, Any]],
+) -> None:
+    plan = plan_of(limits, split, None)
+    for side in sides:
+        side.limit(plan, conditions)
+    for kind, given_ in taken:
+        if kind == "ask":
+            compiled, python = [side.ask(given_) for side in sides]
+            assert compiled == python
+            assert compiled[0][:3] in ("200", "403", "429", "500")
+            assert ("RateLimit" in compiled[1]) == (compiled[0][:3] in ("200", "429"))
+            continue
+        for side in sides:
+            if kind == "wait":
+                side.box.clock.now += given_
+            else:
+                side.grant(given_)
 
 
 def test_a_key_in_constant_use_is_limited_all_the_time(box: Box) -> None:

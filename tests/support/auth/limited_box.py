@@ -53,9 +53,9 @@ class LimitedBox:
 
     def check(self, **options: Any) -> Check:
         authenticator = self.worker.authenticator
+        options.setdefault("known", authenticator.compiled)
         return Check(
             authenticator,
-            known=authenticator.compiled,
             open_routes=NOTHING_OPEN,
             sightings=Sightings(authenticator.shared),
             conditions=RequestConditions(ClientAddresses(), authenticator.shared.count_refusal),
