@@ -12,7 +12,7 @@ from latchkey.box.shared import Word
 from latchkey.box.sightings import Sightings, recent_sightings
 from latchkey.box.use_counts import LiveTallies
 from latchkey.box.worker_metrics import BLOCK_SIZE
-from latchkey.credentials.limits import quota_limit, rate_limit
+from latchkey.credentials.limits import Limit, quota_limit, rate_limit
 from latchkey.credentials.times import utc_now
 from tests.support.audited import TESTER, add, revoke
 from tests.support.auth.shared_box import SharedBox, through
@@ -31,7 +31,7 @@ def test_any_content_of_a_segment(box: SharedBox, long: bool) -> None:
         chosen = random.Random(SEED)
         workers = [box.worker(), box.worker()]
         secrets = [workers[0].issue() for _ in range(3)]
-        limits = [rate_limit("10/second"), quota_limit("monthly", 1_000, "month")]
+        limits: list[Limit] = [rate_limit("10/second"), quota_limit("monthly", 1_000, "month")]
         limited = [
             workers[0].service.issue(name="x", caller=None, by=TESTER, limits=own).secret
             for own in (limits[:1], limits)
@@ -58,8 +58,9 @@ def test_any_content_of_a_segment(box: SharedBox, long: bool) -> None:
             worker = workers[number % 2]
             secret = chosen.choice(secrets)
             assert through(worker, secret) == "ok"
-            # There is no database here to reserve units in.
-            assert through(worker, chosen.choice(limited))[:3] in ("ok", "429", "500")
+            if number % 4 == 0:
+                # There is no database here to reserve units in.
+                assert through(worker, chosen.choice(limited))[:3] in ("ok", "429", "500")
             assert worker.outcome("sk_live_" + "a" * 40) != "ok"
             shared = worker.authenticator.shared
             shared.count_use(1)
