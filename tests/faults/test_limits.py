@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -16,10 +17,14 @@ from typing import Any, cast
 import http_sf
 import pytest
 
+from latchkey.credentials.models import Change
 from tests.support.faults.limited import (
+    OPERATOR,
     Seen,
     assert_within_rate,
     limited_key,
+    limits_of,
+    operating,
     sending,
 )
 from tests.support.faults.outage import assert_internal_error
@@ -31,7 +36,7 @@ from tests.support.faults.service_processes import (
     wait_until,
     workers,
 )
-from tests.support.service import Answer, Service
+from tests.support.service import Answer, Pair, Service
 
 pytestmark = pytest.mark.attack
 
@@ -231,6 +236,65 @@ def test_a_quota_needs_the_database_for_its_reservations(running: Service) -> No
         admitted += 1
     assert admitted == 300
     assert running.get("/v1/account", pair.bearer).code == "quota_exceeded"
+
+
+# ---- whose limits
+
+
+def test_rotated_keys_and_children_share_limits(box: Service) -> None:
+    """Requests of all of them are in flight over all workers."""
+    pair = limited_key(box, {"rate": "1/hour", "burst": 90})
+    child = made(box.request("POST", "/v1/api_keys", pair.bearer, json_body={"name": "child"}))
+    rotated = made(
+        box.request(
+            "POST",
+            f"/v1/api_keys/{pair.api_key}/rotate",
+            pair.bearer,
+            json_body={"overlap_seconds": 600},
+        )
+    )
+    grandchild = made(
+        box.request("POST", "/v1/api_keys", rotated.bearer, json_body={"name": "grandchild"})
+    )
+    admitted = admitted_of(box, pair, child, rotated, grandchild)
+    # Three requests made the keys.
+    assert sum(admitted) == 90 - 3
+    # Limits of its own detach a key from the others.
+    with operating(box) as session:
+        own = Change(limits=limits_of({"rate": "1/hour", "burst": 5}))
+        session.credentials.change(child.api_key, own, None, by=OPERATOR)
+    assert admitted_of(box, child) == [5]
+    assert admitted_of(box, pair, rotated, grandchild) == [0, 0, 0]
+
+
+def test_the_limits_of_an_account_count_in_each_mode(box: Service) -> None:
+    with operating(box) as session:
+        account = session.accounts.create(
+            name="customer",
+            limits=limits_of({"rate": "1/hour", "burst": 40}),
+            caller=None,
+            by=OPERATOR,
+        )
+    terms = {"account": account.id, "scopes": frozenset({"account:read"})}
+    keys = [limited_key(box, mode=mode, **terms) for mode in ("live", "live", "test")]
+    first, second, other = admitted_of(box, *keys)
+    assert first + second == 40
+    assert other == 40
+
+
+def admitted_of(service: Service, *pairs: Pair) -> list[int]:
+    """What is admitted of keys that send requests at the same time, until all are refused."""
+    with ExitStack() as stack:
+        all_senders = [stack.enter_context(sending(service, pair, clients=2)) for pair in pairs]
+        for senders in all_senders:
+            senders.await_refusals(10)
+    assert all(set(senders.statuses) <= {200, 429} for senders in all_senders)
+    return [senders.admitted for senders in all_senders]
+
+
+def made(answer: Answer) -> Pair:
+    assert answer.status == 201, answer
+    return Pair(answer.json["api_key"], answer.json["api_secret"])
 
 
 # ---- the last test of the module, because the second master is not the fixture's

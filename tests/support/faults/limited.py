@@ -17,35 +17,40 @@ from unittest.mock import patch
 import click
 
 from latchkey.credentials.audit import Actor
-from latchkey.credentials.limits import limit_of_json
+from latchkey.credentials.limits import Limit, limit_of_json
 from tests.support.faults.service_processes import wait_until
 from tests.support.service import Answer, Pair, Service
 
 PATH = "/v1/account"
+OPERATOR = Actor.command_line("tests")
 
 
-def operator_of(service: Service) -> Pair:
-    """A key that may set limits."""
-    return service.create_key("live", "--scope", "*", "--scope", "accounts:write", name="operator")
-
-
-def limited_key(service: Service, *limits: dict[str, Any]) -> Pair:
-    """A new key with these limits, created by this process like by the command."""
+@contextmanager
+def operating(service: Service) -> Iterator[Any]:
+    """What a command of the operator works with, in this process: ``cli.session.Session``."""
     from latchkey_service.cli.session import changing
 
     with (
         patch.dict(os.environ, service.environment(), clear=True),
         contextlib.chdir(service.directory),
-        click.Context(click.Command("create")),
+        click.Context(click.Command("tests")),
         changing() as session,
     ):
+        yield session
+
+
+def limited_key(service: Service, *limits: dict[str, Any], **terms: Any) -> Pair:
+    """A new key with these limits."""
+    with operating(service) as session:
         issued = session.credentials.issue(
-            caller=None,
-            by=Actor.command_line("tests"),
-            name="limited",
-            limits=tuple(limit_of_json({"name": "default", **limit}) for limit in limits),
+            caller=None, by=OPERATOR, name="limited", limits=limits_of(*limits), **terms
         )
     return Pair(issued.credential.api_key, issued.secret)
+
+
+def limits_of(*limits: dict[str, Any]) -> tuple[Limit, ...]:
+    """Limits in the form of the API."""
+    return tuple(limit_of_json({"name": "default", **limit}) for limit in limits)
 
 
 class Seen(NamedTuple):
