@@ -8,6 +8,7 @@ import random
 import signal
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -18,7 +19,6 @@ from hypothesis import strategies as st
 from fastcache.shared import Quota, QuotaState, QuotaTable, Segment
 from fastcache.shared import Region as SegmentRegion
 from tests.support.fastcache.children import Child
-from tests.support.faults.service_processes import wait_until
 
 FOREVER = 65_535
 TAGS = 1 << 24
@@ -297,6 +297,13 @@ def memory() -> Iterator[mmap.mmap]:
         yield shared
 
 
+def await_units(counts: memoryview, units: int) -> None:
+    deadline = time.monotonic() + 60
+    while sum(counts) < units:
+        assert time.monotonic() < deadline, "the processes spend nothing"
+        time.sleep(0.001)
+
+
 def test_killed_and_stopped_processes_hold_up_nobody(memory: mmap.mmap, long: bool) -> None:
     """Eight processes spend and publish; some are killed or stopped while they do."""
     total = 400_000 if long else 40_000
@@ -321,8 +328,7 @@ def test_killed_and_stopped_processes_hold_up_nobody(memory: mmap.mmap, long: bo
     killed = stopped = 0
     try:
         for part in range(1, 6):
-            share = total * part // 8
-            wait_until(lambda share=share: sum(counts) >= share, "units", 0.001)  # type: ignore[misc]
+            await_units(counts, total * part // 8)
             child = children[chosen.randrange(2, 8)]
             if child.status is not None:
                 continue
