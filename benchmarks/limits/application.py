@@ -13,16 +13,21 @@ from benchmarks.limits.plan import FIXED, LATCHKEY, MOVING, PATHS, RATE
 from latchkey import Latchkey, OpenRoutes, any_credential
 
 
-def _show() -> dict[str, str]:
-    return {"object": "order"}
+def _new_view() -> Callable[[], dict[str, str]]:
+    """The view of each subject."""
+
+    def show() -> dict[str, str]:
+        return {"object": "order"}
+
+    return show
 
 
 def _latchkey() -> Flask:
     """The rate is that of LATCHKEY_DEFAULT_LIMIT."""
     app = Flask("latchkey")
-    app.add_url_rule(PATHS[LATCHKEY], "show", any_credential(_show))
+    app.add_url_rule(PATHS[LATCHKEY], "show", any_credential(_new_view()))
     Latchkey.join().protect(app, OpenRoutes(frozenset({("GET", "/health")})))
-    app.add_url_rule("/health", "health", _show)
+    app.add_url_rule("/health", "health", _new_view())
     return app
 
 
@@ -35,7 +40,7 @@ def _flask_limiter(path: str, strategy: Literal["fixed-window", "moving-window"]
         storage_uri="memory://",
         strategy=strategy,
     )
-    limited: Callable[[], dict[str, str]] = limiter.limit(f"{RATE}/second")(_show)
+    limited: Callable[[], dict[str, str]] = limiter.limit(f"{RATE}/second")(_new_view())
     app.add_url_rule(path, "show", limited)
     return app
 

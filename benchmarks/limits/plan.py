@@ -24,7 +24,7 @@ class LimitsSettings:
     """The numbers of gunicorn's workers that are compared."""
     starts: int = 3
     """How often the servers are started again, with each number of workers."""
-    seconds: float = 8.0
+    seconds: float = 6.0
     """How long each subject gets requests."""
     users: int = 32
     """Connections, which stay open; each sends a request when it has the answer to the last one."""
