@@ -178,7 +178,9 @@ _all_events = st.lists(_events, max_size=40)
 
 @given(quota=_quotas, events=_all_events)
 @settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_a_quota_is_never_exceeded(
     store: Store, quota: int, events: list[tuple[str, str, int]]
@@ -188,7 +190,9 @@ def test_a_quota_is_never_exceeded(
 
 @given(quota=_quotas, events=_all_events)
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_a_quota_is_never_exceeded_in_memory(
     seal: Seal, quota: int, events: list[tuple[str, str, int]]
