@@ -150,7 +150,7 @@ class Ours:
         with limited.used_by_others(warm, self._sources(), reopened, secret, one, OPEN):
             yield {
                 BARE: Subject(_nothing, one, None),
-                "plain, bearer": self._checked(_nothing, warm, self.bearer(), hit),
+                "plain, bearer": self._checked(_nothing, warm, self.bearer(self.secrets[:1]), hit),
                 "rate, one key": self._checked(_nothing, warm, one, hit),
             }
 

@@ -369,11 +369,12 @@ cdef Decision admit_limited(
     cdef uint64_t *row = place.row
     cdef int64_t now = milliseconds(CLOCK_REALTIME_COARSE)
     cdef uint64_t before
+    # Those of the entry, in a cache line that was read already.
     if not (
-        is_current(check, request.stripe, entry)
+        load(request.stripe) + load(&check.stripe_words[place.account_stripe]) == place.ticket
         and has_lease(check, coarse)
-        and is_running(entry.deadline, coarse)
-        and not has_expired(entry.expires, now)
+        and is_running(place.deadline, coarse)
+        and not has_expired(place.expires, now)
     ):
         return check.look_up(<dict>environ, request)
     place.left += 1
