@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Literal
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -9,7 +10,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from flask import Flask, request
 from flask_limiter import Limiter
 
-from benchmarks.limits.plan import FIXED, LATCHKEY, MOVING, PATHS, RATE
+from benchmarks.limits.plan import FIXED, LATCHKEY, MOVING, PATHS, RATE, WORKER
 from latchkey import Latchkey, OpenRoutes, any_credential
 
 
@@ -54,4 +55,8 @@ _ours = _latchkey().wsgi_app
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Handle a WSGI call (PEP 3333)."""
+    if environ["PATH_INFO"] == WORKER:
+        body = str(os.getpid()).encode()
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
     return _peers.get(environ["PATH_INFO"], _ours)(environ, start_response)

@@ -8,7 +8,8 @@ import time
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from benchmarks.verify.client import ClientFailed, receive
+from benchmarks.limits.plan import WORKER
+from benchmarks.verify.client import ClientFailed, answer_on, receive
 
 _LIMIT = 60.0
 """Seconds without any answer."""
@@ -22,25 +23,24 @@ class Counted(NamedTuple):
     elapsed: float
 
 
-def send_for(seconds: float, port: int, request: bytes, users: int) -> Counted:
+def send_for(seconds: float, port: int, request: bytes, users: int, workers: int) -> Counted:
     """Send a request on each of several connections, and again with each answer.
 
-    Raises ClientFailed for a status other than 200 and 429, and if nothing is answered.
+    Each worker has the same number of connections. Raises ClientFailed for a status other than 200
+    and 429, and if nothing is answered.
     """
     statuses = {200: 0, 429: 0}
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
         connections = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=_LIMIT))
-            for _ in range(users)
+            stack.enter_context(connection) for connection in _spread(port, users, workers)
         ]
         for connection in connections:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             selector.register(connection, selectors.EVENT_READ)
         begun = time.monotonic()
         for connection in connections:
             connection.sendall(request)
-        waiting = users
+        waiting = len(connections)
         while waiting:
             ready = selector.select(_LIMIT)
             if not ready:
@@ -57,3 +57,24 @@ def send_for(seconds: float, port: int, request: bytes, users: int) -> Counted:
                 else:
                     waiting -= 1
         return Counted(statuses[200], statuses[429], time.monotonic() - begun)
+
+
+def _spread(port: int, users: int, workers: int) -> list[socket.socket]:
+    """Open connections, the same number to each worker."""
+    found: dict[bytes, list[socket.socket]] = {}
+    others: list[socket.socket] = []
+    until = time.monotonic() + _LIMIT
+    try:
+        while len(found) < workers or any(len(each) < users // workers for each in found.values()):
+            if time.monotonic() > until:
+                raise ClientFailed("some workers accept no connection")
+            connection = socket.create_connection(("127.0.0.1", port), timeout=_LIMIT)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(f"GET {WORKER} HTTP/1.1\r\nHost: latchkey\r\n\r\n".encode())
+            _, worker = answer_on(connection)
+            of_worker = found.setdefault(worker, [])
+            (of_worker if len(of_worker) < users // workers else others).append(connection)
+    finally:
+        for connection in others:
+            connection.close()
+    return [connection for each in found.values() for connection in each]

@@ -49,7 +49,9 @@ def _start(settings: LimitsSettings, workers: int, rng: random.Random) -> dict[s
                 f"GET {PATHS[subject]} HTTP/1.1\r\nHost: latchkey\r\n"
                 f"Authorization: Bearer {secret}\r\n\r\n"
             ).encode()
-            admitted, refused, elapsed = send_for(settings.seconds, port, request, settings.users)
+            admitted, refused, elapsed = send_for(
+                settings.seconds, port, request, settings.users, workers
+            )
             found[subject] = Counted(
                 admitted=admitted,
                 refused=refused,

@@ -12,6 +12,9 @@ SUBJECTS = (LATCHKEY, *PEERS)
 PATHS = {LATCHKEY: "/latchkey", FIXED: "/fixed", MOVING: "/moving"}
 """The path of each subject, in the same workers."""
 
+WORKER = "/worker"
+"""The path that answers with the process id of its worker."""
+
 RATE = 100
 """Units per second, which is also the burst."""
 
@@ -20,11 +23,11 @@ RATE = 100
 class LimitsSettings:
     """The counts of a run."""
 
-    workers: tuple[int, ...] = (1, 2, 4)
+    workers: tuple[int, ...] = (1, 4)
     """The numbers of gunicorn's workers that are compared."""
     starts: int = 3
     """How often the servers are started again, with each number of workers."""
-    seconds: float = 6.0
+    seconds: float = 5.0
     """How long each subject gets requests."""
     users: int = 32
     """Connections, which stay open; each sends a request when it has the answer to the last one."""

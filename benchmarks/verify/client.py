@@ -71,6 +71,11 @@ class Client:
 
 def receive(connection: socket.socket) -> int:
     """Read one answer, which has a length, or none and no body; returns its status."""
+    return answer_on(connection)[0]
+
+
+def answer_on(connection: socket.socket) -> tuple[int, bytes]:
+    """The same; returns the status and the body."""
     received = connection.recv(65536)
     while b"\r\n\r\n" not in received:
         part = connection.recv(65536)
@@ -84,4 +89,4 @@ def receive(connection: socket.socket) -> int:
             length = int(line.split(b":")[1])
     while len(body) < length:
         body += connection.recv(65536)
-    return int(head.split(b" ", 2)[1])
+    return int(head.split(b" ", 2)[1]), body
