@@ -103,11 +103,12 @@ class PostgresqlConnections:
         """
         place = nullcontext() if upkeep else self.places.place(until_settled=not secured)
         alone = self._turns.alone(self._write_timeout)
-        with place, alone, self._transaction() as connection:
+        with place, alone as left, self._transaction() as connection:
             driver = driver_of(connection)
-            driver.patience = 2 * self._write_timeout
+            # A client of the service is told of the failure before its connection is closed.
+            driver.patience = left + self._write_timeout / 2
             with self._turns.waiting():
-                driver.execute(_beginning(self._write_timeout, TURN))
+                driver.execute(_beginning(left, TURN, idle=self._write_timeout / 2))
             driver.patience = self._statement_patience
             yield connection
             driver.patience = self._write_timeout
@@ -231,11 +232,14 @@ def driver_of(connection: Connection) -> BoundedConnection:
     return driver
 
 
-def _beginning(timeout: float, turn: int | None = None, *, durably: bool = True) -> bytes:
+def _beginning(
+    timeout: float, turn: int | None = None, *, durably: bool = True, idle: float | None = None
+) -> bytes:
     """The statements that begin a transaction, and wait for its turn if it takes one.
 
     ``timeout``, in seconds, limits each wait for a lock. If this process is stopped or cut off
-    meanwhile, the server ends the transaction, so that others get the lock in time. Each statement
+    meanwhile, the server ends the transaction after ``idle`` seconds, half of the timeout without
+    it, or LONGEST_IDLE if that is less, so that others get the lock in time. Each statement
     sees what was committed when it begins, and SET reads nothing. So every read of the transaction
     comes after the lock, and sees what earlier changes have committed.
 
@@ -244,11 +248,11 @@ def _beginning(timeout: float, turn: int | None = None, *, durably: bool = True)
     """
     durability = "SET LOCAL synchronous_commit = on" if durably else _AS_A_STANDBY_NEEDS
     milliseconds = max(1, round(timeout * 1000))
-    idle = min(max(1, milliseconds // 2), round(LONGEST_IDLE * 1000))
+    seconds = min(timeout / 2 if idle is None else idle, LONGEST_IDLE)
     return (
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
         f"SET LOCAL lock_timeout = {milliseconds};"
-        f"SET LOCAL idle_in_transaction_session_timeout = {idle};"
+        f"SET LOCAL idle_in_transaction_session_timeout = {max(1, round(seconds * 1000))};"
         f"{'' if turn is None else f'SELECT pg_advisory_xact_lock({turn});'}"
         f"{durability}"
     ).encode()

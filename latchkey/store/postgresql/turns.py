@@ -49,15 +49,17 @@ class Turns:
         self._since: list[float] = []
 
     @contextmanager
-    def alone(self, timeout: float) -> Iterator[None]:
+    def alone(self, timeout: float) -> Iterator[float]:
         """Let no other thread wait for a turn, or have one, during the block.
 
-        Raises StoreError if another one does after ``timeout`` in seconds.
+        Yields how many seconds of ``timeout`` are left, at least a tenth of it. Raises StoreError
+        if another thread does not end within ``timeout``.
         """
+        since = time.monotonic()
         if not self._own.acquire(timeout=timeout):
             raise StoreError("other changes of this process did not end in time")
         try:
-            yield
+            yield max(timeout - (time.monotonic() - since), timeout / 10)
         finally:
             self._own.release()
 
