@@ -57,6 +57,8 @@ def test_keys_create_json_is_one_object(box: Service, mode: str) -> None:
         "networks_mode",
         "endpoints",
         "metadata",
+        "limits",
+        "limits_of",
         "api_secret",
     ]
     assert fields["api_key"].startswith(f"ak_{mode}_")

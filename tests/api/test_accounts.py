@@ -58,7 +58,7 @@ def test_an_account_is_created_and_shown(service: Service, writer: Pair, reader:
     assert made.status == 201
     account = made.json
     assert list(account) == [
-        *("object", "id", "name", "external_id", "metadata", "status", "created_at"),
+        *("object", "id", "name", "external_id", "metadata", "limits", "status", "created_at"),
     ]
     assert TIME.fullmatch(account.pop("created_at"))
     assert account == {
@@ -67,6 +67,7 @@ def test_an_account_is_created_and_shown(service: Service, writer: Pair, reader:
         "name": "Acme",
         "external_id": external_id,
         "metadata": metadata,
+        "limits": None,
         "status": "active",
     }
     shown = service.get(f"/v1/accounts/{account['id']}", reader.bearer)
@@ -113,18 +114,6 @@ def test_the_largest_terms(service: Service, writer: Pair) -> None:
     terms = {"external_id": "~" * 223 + uuid4().hex, "metadata": {"a": "b" * 760}}
     made = new_account(service, writer, **terms)
     assert {name: made[name] for name in terms} == terms
-
-
-def test_limits_are_refused_for_the_time_being(service: Service, writer: Pair) -> None:
-    account = new_account(service, writer)["id"]
-    for answer in (
-        post(service, writer, name="x", limits=[]),
-        patch(service, writer, account, limits=[]),
-        create(service, writer, limits=[]),
-    ):
-        INVALID_FIELD.check(answer, "bearer", bearer=True)
-        message = answer.json["error"]["message"]
-        assert message == "limits: is not supported by this version"
 
 
 def test_no_term_of_an_account_holds_a_secret(service: Service, writer: Pair) -> None:
@@ -332,7 +321,8 @@ def test_any_key_shows_itself(service: Service, writer: Pair) -> None:
     own = service.get("/v1/api_keys/self", key.bearer)
     assert own.status == 200
     shown = service.get(f"/v1/api_keys/{key.api_key}", writer.bearer).json
-    assert {**own.json, "last_used_at": None} == {**shown, "last_used_at": None}
+    # Its limits are shown with what remains: see test_limits.py.
+    assert {**own.json, "last_used_at": None, "limits": None} == {**shown, "last_used_at": None}
     assert service.get("/v1/api_keys/self").code == "missing_api_key"
     for method in ("PATCH", "DELETE"):
         answer = service.send_raw(
@@ -351,6 +341,7 @@ def test_the_usage_of_an_account(service: Service, writer: Pair, test_writer: Pa
     unused = service.get(path, writer.bearer).json
     assert list(unused) == [
         *("account", "mode", "requests", "last_used_at", "hours", "days", "refusals"),
+        "limits",
     ]
     assert (unused["account"], unused["mode"]) == (account, "live")
     assert (unused["requests"], unused["last_used_at"], unused["hours"]) == (0, None, [])

@@ -299,6 +299,7 @@ def test_usage_up_to_the_last_request(service: Service, live: Pair) -> None:
             "hours": [],
             "days": [],
             "refusals": dict.fromkeys(REFUSAL_REASONS, 0),
+            "limits": [],
         },
     )
     assert show(service, live, pair.api_key)["last_used_at"] is None

@@ -69,7 +69,7 @@ for proxy in PROXIES:
     ROUTES["get", f"/verify/{proxy}"] = ({"200", *PROTECTED} - few, False)
 CREDENTIAL_FIELDS = set(FIELDS)
 CONDITION_FIELDS = {
-    *("enabled", "not_before", "networks", "networks_mode", "endpoints", "metadata"),
+    *("enabled", "not_before", "networks", "networks_mode", "endpoints", "metadata", "limits"),
 }
 
 
@@ -159,8 +159,8 @@ def test_schemas(document: dict[str, Any]) -> None:
             {"name"},
             {"name", "account", "mode", "scopes", "expires_at", *CONDITION_FIELDS},
         ),
-        ("NewAccountBody", {"name"}, {"name", "external_id", "metadata"}),
-        ("AccountChangeBody", set(), {"name", "external_id", "metadata", "status"}),
+        ("NewAccountBody", {"name"}, {"name", "external_id", "metadata", "limits"}),
+        ("AccountChangeBody", set(), {"name", "external_id", "metadata", "limits", "status"}),
         ("RevokeKeysBody", set(), {"dry_run"}),
         ("ChangeBody", set(), {"name", "scopes", "expires_at", *CONDITION_FIELDS}),
         ("RotateBody", set(), {"overlap_seconds"}),
@@ -168,6 +168,16 @@ def test_schemas(document: dict[str, Any]) -> None:
         assert schemas[name]["additionalProperties"] is False
         assert set(schemas[name].get("required", ())) == required
         assert set(schemas[name]["properties"]) == fields
+    for kind in schemas["LimitBody"]["oneOf"]:
+        assert kind["additionalProperties"] is False
+    assert [set(kind["properties"]) for kind in schemas["LimitBody"]["oneOf"]] == [
+        {"name", "rate", "burst"},
+        {"name", "quota", "period", "refill_on"},
+    ]
+    assert [kind["required"] for kind in schemas["LimitBody"]["oneOf"]] == [
+        ["rate"],
+        ["quota", "period"],
+    ]
     overlap = schemas["RotateBody"]["properties"]["overlap_seconds"]
     assert (overlap["minimum"], overlap["maximum"], overlap["default"]) == (0, 2_592_000, 86_400)
     limits = [

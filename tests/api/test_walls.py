@@ -55,7 +55,7 @@ PLAIN = {
     "Idempotency-Key",
     *("limit", "name", "mode", "scopes", "expires_at", "metadata", "status", "dry_run"),
     *("enabled", "not_before", "networks", "networks_mode", "endpoints", "overlap_seconds"),
-    *("scope_any", "method", "path", "address", "cost", "items"),
+    *("scope_any", "method", "path", "address", "cost", "items", "limits"),
 }
 # Fields of a body that are parts of a path elsewhere.
 OF_A_PAIR = {("post", "/v1/verify"): {"api_key"}}

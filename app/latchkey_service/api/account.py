@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from flask import Response
+from flask import Response, request
 
 from latchkey import current_principal, require_scope
+from latchkey.check.limit_levels import LimitLevel
+from latchkey.check.limiting import LIMITS_KEY
+from latchkey_service.api.callers import worker_parts
 from latchkey_service.api.openapi import Resource, answer
 from latchkey_service.api.schemas import PresentedAccount
+from latchkey_service.shapes.limits import limit_level_objects
 
 account = Resource("account")
 
@@ -16,8 +20,13 @@ account = Resource("account")
 def show_account() -> Response:
     """Show the account of the presented key.
 
-    Does not access the database: the principal of the request has all of these fields.
+    Reads the database only if the key has limits: the principal has all other fields.
     """
+    levels: list[LimitLevel] = []
+    if LIMITS_KEY in request.environ:
+        parts = worker_parts()
+        own = parts.credentials.get(current_principal.api_key, current_principal)
+        levels = parts.begin().levels.levels_of(own, own.mode)
     return answer(
         PresentedAccount(
             id=current_principal.account_id,
@@ -31,5 +40,6 @@ def show_account() -> Response:
                 if current_principal.metadata_text is None
                 else current_principal.account_metadata
             ),
+            limits=limit_level_objects(levels),
         )
     )

@@ -27,6 +27,7 @@ from latchkey_service.shapes.accounts import (
     NewAccountBody,
     RevokeKeysBody,
 )
+from latchkey_service.shapes.limits import limits_of
 from latchkey_service.shapes.objects import AccountUsageObject
 
 accounts = Resource("accounts")
@@ -81,6 +82,7 @@ def create_account(body: NewAccountBody) -> Response:
         name=body.name,
         external_id=body.external_id,
         metadata=body.metadata_text(),
+        limits=limits_of(body.limits),
         caller=current_principal,
         by=calling_key(),
     )
@@ -136,4 +138,5 @@ def show_account_usage(path: AccountPath) -> Response:
     account = latchkey.accounts.get(path.account_id, current_principal)
     mode = current_principal.mode
     usage = latchkey.usage.usage_of_account(account.id, mode)
-    return answer(AccountUsageObject.of(account.id, mode, usage, utc_now()))
+    levels = latchkey.begin().levels.levels_of(account, mode)
+    return answer(AccountUsageObject.of(account.id, mode, usage, levels, utc_now()))

@@ -31,7 +31,12 @@ from latchkey_service.api.schemas import (
     Registered,
     Revoked,
 )
-from latchkey_service.shapes.objects import CredentialObject, IssuedObject, UsageObject
+from latchkey_service.shapes.objects import (
+    CredentialObject,
+    IssuedObject,
+    OwnCredentialObject,
+    UsageObject,
+)
 from latchkey_service.shapes.requests import ChangeBody, IssueBody, RegisterBody, RotateBody
 
 credentials = Resource("credentials")
@@ -111,12 +116,17 @@ def list_api_keys(query: CredentialQuery) -> Response:
     return _list(query)
 
 
-@credentials.protected("GET", "/v1/api_keys/self", {200: CredentialObject}, errors=(403,))
+@credentials.protected("GET", "/v1/api_keys/self", {200: OwnCredentialObject}, errors=(403,))
 @any_credential
 def show_own_api_key() -> Response:
-    """Show the presented key."""
-    own = worker_parts().credentials.get(current_principal.api_key, current_principal)
-    return answer(_object(own))
+    """Show the presented key, with what remains of its limits."""
+    latchkey = worker_parts()
+    own = latchkey.credentials.get(current_principal.api_key, current_principal)
+    levels = latchkey.begin().levels.levels_of(own, own.mode)
+    last_used_at = latchkey.usage.last_used_at(own)
+    return answer(
+        OwnCredentialObject.with_levels(own, levels, last_used_at, utc_now(), _rotation_age())
+    )
 
 
 @credentials.protected(
@@ -176,7 +186,8 @@ def show_usage(path: ApiKeyPath) -> Response:
     latchkey = worker_parts()
     credential = latchkey.credentials.get(_well_formed(path.api_key), current_principal)
     usage = latchkey.usage.usage(credential)
-    return answer(UsageObject.of(credential.api_key, usage, utc_now()))
+    levels = latchkey.begin().levels.levels_of(credential, credential.mode)
+    return answer(UsageObject.of(credential.api_key, usage, levels, utc_now()))
 
 
 @credentials.protected(

@@ -10,6 +10,7 @@ from latchkey.credentials.idempotency import IDEMPOTENCY_KEY_PATTERN
 from latchkey.credentials.models import Mode
 from latchkey_service.shapes.accounts import AccountObject
 from latchkey_service.shapes.fields import ApiKey, ExternalId, Scope
+from latchkey_service.shapes.limits import LimitLevelObject
 from latchkey_service.shapes.objects import CredentialObject
 
 
@@ -94,6 +95,9 @@ class PresentedAccount(BaseModel):
     scopes: list[Scope]
     external_id: str | None = Field(description="The operator's own id of the customer.")
     metadata: dict[str, Any] | None = Field(description="The metadata of the account.")
+    limits: list[LimitLevelObject] = Field(
+        description="What remains of the limits that apply to the key."
+    )
 
 
 class CredentialList(BaseModel):

@@ -235,7 +235,9 @@ def show_usage(account: str, mode: Mode, as_json: bool) -> None:
     with reading() as session:
         found = session.accounts.named(account)
         usage = session.usage.usage_of_account(found.id, mode)
-    fields = AccountUsageObject.of(found.id, mode, usage, utc_now()).model_dump(mode="json")
+        levels = session.limit_levels.levels_of(found, mode)
+    shown = AccountUsageObject.of(found.id, mode, usage, levels, utc_now())
+    fields = shown.model_dump(mode="json")
     if as_json:
         print_json(fields)
     else:

@@ -158,7 +158,8 @@ def show_usage(api_key: str, as_json: bool) -> None:
     """Show how often a key was used and refused."""
     with reading() as session:
         credential = session.credentials.get(api_key, None)
-        usage = UsageObject.of(api_key, session.usage.usage(credential), utc_now())
+        levels = session.limit_levels.levels_of(credential, credential.mode)
+        usage = UsageObject.of(api_key, session.usage.usage(credential), levels, utc_now())
     fields = usage.model_dump(mode="json")
     if as_json:
         print_json(fields)

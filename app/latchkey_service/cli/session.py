@@ -12,8 +12,10 @@ from latchkey.box.segment import attached, changing_keys
 from latchkey.box.several import publisher_for
 from latchkey.box.shared import SharedState
 from latchkey.box.use_counts import LiveTallies
+from latchkey.check.limit_levels import LimitLevels
 from latchkey.config import Settings, load_settings
 from latchkey.credentials.account_service import AccountService
+from latchkey.credentials.default_limit import parse_default_limit
 from latchkey.credentials.granting import parse_allowed
 from latchkey.credentials.limit_service import LimitService
 from latchkey.credentials.publishing import Publisher
@@ -43,6 +45,7 @@ class Session:
     publisher: Publisher
     shared: SharedState
     limits: LimitService
+    limit_levels: LimitLevels
 
 
 @contextmanager
@@ -123,6 +126,7 @@ def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterato
             publisher,
             shared,
             LimitService(store, publisher),
+            LimitLevels(shared.limits, store.limits, parse_default_limit(settings.default_limit)),
         )
     finally:
         store.close()

@@ -15,6 +15,7 @@ from latchkey.credentials.accounts import (
 )
 from latchkey_service.shapes.conditions import RequestModel, metadata_text, without_default
 from latchkey_service.shapes.fields import ExternalId, Name, Time
+from latchkey_service.shapes.limits import LimitObject, Limits, limit_objects, limits_of
 
 _Metadata = Annotated[
     dict[str, Any] | None,
@@ -39,6 +40,7 @@ class NewAccountBody(RequestModel):
     name: Name
     external_id: _ExternalId = None
     metadata: _Metadata = None
+    limits: Limits = None
 
     def metadata_text(self) -> str | None:
         """The metadata as it is stored; raises InvalidField."""
@@ -51,6 +53,7 @@ class AccountChangeBody(RequestModel):
     name: Name = Field(default="", json_schema_extra=without_default)
     external_id: _ExternalId = None
     metadata: _Metadata = None
+    limits: Limits = None
     status: AccountStatus = Field(
         default="active",
         json_schema_extra=without_default,
@@ -65,6 +68,7 @@ class AccountChangeBody(RequestModel):
             external_id=(self.external_id or "") if "external_id" in given else None,
             metadata=metadata_text(self, LARGEST_METADATA),
             status=self.status if "status" in given else None,
+            limits=limits_of(self.limits) if "limits" in given else None,
         )
 
 
@@ -84,6 +88,9 @@ class AccountObject(BaseModel):
     name: str | None = Field(description="Null only for an erased account.")
     external_id: str | None
     metadata: dict[str, Any] | None
+    limits: list[LimitObject] | None = Field(
+        description="The limits of all keys of the account together, counted in each mode."
+    )
     status: AccountStatus
     created_at: Time
 
@@ -95,6 +102,7 @@ class AccountObject(BaseModel):
             name=account.name,
             external_id=account.external_id,
             metadata=None if account.metadata is None else json.loads(account.metadata),
+            limits=limit_objects(account.limits.definitions),
             status=account.status,
             created_at=account.created_at,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
@@ -28,11 +29,15 @@ from latchkey.credentials.limits import (
     quota_limit,
     rate_limit,
 )
+from latchkey.credentials.times import format_time
 from latchkey.errors import InvalidField
 from latchkey_service.shapes.conditions import RequestModel, without_default
 
 LARGEST_BURST = MOST_PER_SECOND * RATE_PERIODS["day"]
 """The largest burst. It also has to be available again within 366 days."""
+
+LimitSource = Literal["key", "account", "default"]
+"""Whether a limit is one of the key, of its account, or the default limit."""
 
 _OF_A_RATE = ("rate", "burst")
 _OF_A_QUOTA = ("quota", "period", "refill_on")
@@ -188,13 +193,12 @@ _LEFT: dict[str, Any] = {
         "description": "The units that can be used at the moment.",
     },
     "reset_at": {
-        "type": ["string", "null"],
-        "format": "date-time",
+        "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
         "description": "When all units are available again; null for never.",
     },
     "source": {
         "type": "string",
-        "enum": ["key", "account", "default"],
+        "enum": list(get_args(LimitSource)),
         "description": "Whether it is a limit of the key, of its account, or the default limit.",
     },
 }
@@ -213,6 +217,32 @@ LimitLevelObject = Annotated[
     ),
 ]
 """A limit with what remains of it."""
+
+
+class LimitLevel(Protocol):
+    """A limit with what remains of it. ``reset_at`` is None if it is never filled again."""
+
+    @property
+    def limit(self) -> Limit: ...
+    @property
+    def remaining(self) -> int: ...
+    @property
+    def reset_at(self) -> datetime | None: ...
+    @property
+    def source(self) -> LimitSource: ...
+
+
+def limit_level_objects(levels: Sequence[LimitLevel]) -> list[dict[str, Any]]:
+    """Limits with what remains of them."""
+    return [
+        {
+            **level.limit.to_json(),
+            "remaining": level.remaining,
+            "reset_at": None if level.reset_at is None else format_time(level.reset_at),
+            "source": level.source,
+        }
+        for level in levels
+    ]
 
 
 def limit_objects(limits: Sequence[Limit]) -> list[dict[str, Any]] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -12,6 +13,13 @@ from latchkey.credentials.conditions import Conditions, NetworksMode
 from latchkey.credentials.models import Credential, Mode, Origin, Status, Usage
 from latchkey.credentials.tokens import SECRET_PATTERN
 from latchkey_service.shapes.fields import ApiKey, Scope, Time
+from latchkey_service.shapes.limits import (
+    LimitLevel,
+    LimitLevelObject,
+    LimitObject,
+    limit_level_objects,
+    limit_objects,
+)
 
 _DAY = timedelta(days=1)
 # How many days usage is reported by hour, and by day.
@@ -43,6 +51,13 @@ class CredentialObject(BaseModel):
     networks_mode: NetworksMode
     endpoints: list[str] | None
     metadata: dict[str, Any] | None
+    limits: list[LimitObject] | None = Field(
+        description="Those of another key, if the key shares them. Null for none, so that the "
+        "default limit applies."
+    )
+    limits_of: ApiKey | None = Field(
+        description="The key whose limits this key shares; null if it has its own."
+    )
 
     @classmethod
     def of(
@@ -54,6 +69,25 @@ class CredentialObject(BaseModel):
     ) -> CredentialObject:
         """The object for a stored credential at ``now``."""
         return cls(**_fields(credential, last_used_at, now, rotation_age))
+
+
+class OwnCredentialObject(CredentialObject):
+    """The presented credential, with what remains of the limits that apply to it."""
+
+    limits: list[LimitLevelObject]
+
+    @classmethod
+    def with_levels(
+        cls,
+        credential: Credential,
+        levels: Sequence[LimitLevel],
+        last_used_at: datetime | None,
+        now: datetime,
+        rotation_age: timedelta,
+    ) -> OwnCredentialObject:
+        """The object for a stored credential at ``now``."""
+        fields = _fields(credential, last_used_at, now, rotation_age)
+        return cls(**{**fields, "limits": limit_level_objects(levels)})
 
 
 class IssuedObject(CredentialObject):
@@ -99,6 +133,9 @@ class UsageFields(BaseModel):
     hours: list[UsedPeriod] = Field(description="The last 7 days, without empty hours.")
     days: list[UsedPeriod] = Field(description="The last 90 days, without empty days.")
     refusals: Refusals
+    limits: list[LimitLevelObject] = Field(
+        description="What remains of the limits: all of a key, or those of an account."
+    )
 
 
 class _UsedKey(BaseModel):
@@ -115,21 +152,30 @@ class UsageObject(UsageFields, _UsedKey):
     """The usage of a credential, up to the last request."""
 
     @classmethod
-    def of(cls, api_key: str, usage: Usage, now: datetime) -> UsageObject:
+    def of(
+        cls, api_key: str, usage: Usage, levels: Sequence[LimitLevel], now: datetime
+    ) -> UsageObject:
         """The object for the usage of a credential at ``now``."""
-        return cls(api_key=api_key, **_usage_fields(usage, now))
+        return cls(api_key=api_key, **_usage_fields(usage, levels, now))
 
 
 class AccountUsageObject(UsageFields, _UsedAccount):
     """The usage of an account's keys in one mode, summed up to the last request."""
 
     @classmethod
-    def of(cls, account_id: str, mode: Mode, usage: Usage, now: datetime) -> AccountUsageObject:
+    def of(
+        cls,
+        account_id: str,
+        mode: Mode,
+        usage: Usage,
+        levels: Sequence[LimitLevel],
+        now: datetime,
+    ) -> AccountUsageObject:
         """The object for the usage of an account at ``now``."""
-        return cls(account=account_id, mode=mode, **_usage_fields(usage, now))
+        return cls(account=account_id, mode=mode, **_usage_fields(usage, levels, now))
 
 
-def _usage_fields(usage: Usage, now: datetime) -> dict[str, Any]:
+def _usage_fields(usage: Usage, levels: Sequence[LimitLevel], now: datetime) -> dict[str, Any]:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     days: dict[datetime, int] = {}
     for hour, uses in usage.hours.items():
@@ -141,6 +187,7 @@ def _usage_fields(usage: Usage, now: datetime) -> dict[str, Any]:
         "hours": _since(midnight - (_DAYS_BY_HOUR - 1) * _DAY, usage.hours),
         "days": _since(midnight - (_DAYS - 1) * _DAY, days),
         "refusals": Refusals(**usage.refusals),
+        "limits": limit_level_objects(levels),
     }
 
 
@@ -167,6 +214,15 @@ def _fields(
         "origin": credential.origin,
         **_conditions(credential.conditions),
         "metadata": None if credential.metadata is None else json.loads(credential.metadata),
+        **_limits(credential),
+    }
+
+
+def _limits(credential: Credential) -> dict[str, Any]:
+    shared = credential.shared_limits
+    return {
+        "limits": limit_objects([stored.limit for stored in credential.applied_limits.own]),
+        "limits_of": None if shared is None else shared.api_key,
     }
 
 

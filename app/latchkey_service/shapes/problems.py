@@ -28,7 +28,6 @@ _FORMS = {
     "Idempotency-Key": "must be 1 to 64 visible ASCII characters without spaces",
     "external_id": EXTERNAL_ID_FORM,
 }
-_NOT_YET = {"limits": "is not supported by this version"}
 _RULES = {
     "missing": "is required",
     "string_type": "must be a string",
@@ -88,8 +87,7 @@ def unknown_field(
     """The error for a field that the model does not have, at a place inside of a body."""
     known = ", ".join(model.model_fields)
     shown = ".".join([*map(str, place), shown_name(name)])
-    problem = _NOT_YET.get(name, f"is unknown here; allowed are {known}")
-    return InvalidField(shown, problem)
+    return InvalidField(shown, f"is unknown here; allowed are {known}")
 
 
 def shown_name(name: str, hidden: str = "body") -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from latchkey.credentials.conditions import ConditionTerms
 from latchkey.credentials.granting import parse_scopes, scopes_missing
+from latchkey.credentials.limits import Limit
 from latchkey.credentials.models import Change, Mode
 from latchkey.credentials.service import DEFAULT_OVERLAP, LONGEST_OVERLAP
 from latchkey.credentials.tokens import SECRET_PATTERN
@@ -25,6 +26,7 @@ from latchkey_service.shapes.conditions import (
     without_default,
 )
 from latchkey_service.shapes.fields import ApiKey, Name, Scope, Time
+from latchkey_service.shapes.limits import Limits, limits_of
 
 
 class RegisterBody(RequestModel):
@@ -45,6 +47,7 @@ class IssueTerms(TypedDict, total=False):
     expires_at: datetime | None
     conditions: ConditionTerms
     metadata: str | None
+    limits: tuple[Limit, ...]
 
 
 class IssueBody(RequestModel):
@@ -79,6 +82,7 @@ class IssueBody(RequestModel):
     networks_mode: ObservedMode = "enforce"
     endpoints: Endpoints = None
     metadata: Metadata = None
+    limits: Limits = None
 
     def terms(self) -> IssueTerms:
         """The given terms, for the credential service; raises InvalidField."""
@@ -95,6 +99,8 @@ class IssueBody(RequestModel):
             terms["expires_at"] = self.expires_at
         terms["conditions"] = condition_terms(self)
         terms["metadata"] = metadata_text(self) or None
+        if "limits" in self.model_fields_set:
+            terms["limits"] = limits_of(self.limits)
         return terms
 
 
@@ -119,6 +125,7 @@ class ChangeBody(RequestModel):
     networks_mode: ObservedMode = "enforce"
     endpoints: Endpoints = None
     metadata: Metadata = None
+    limits: Limits = None
 
     def change(self) -> Change:
         """The given terms, for the credential service; raises InvalidField."""
@@ -129,6 +136,7 @@ class ChangeBody(RequestModel):
             expires_at=self.expires_at,
             conditions=condition_terms(self),
             metadata=metadata_text(self),
+            limits=limits_of(self.limits) if "limits" in self.model_fields_set else None,
         )
 
 

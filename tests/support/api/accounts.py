@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tests.support.service import Pair, Service
@@ -27,6 +28,14 @@ def key_for(service: Service, by: Pair, account: str, **terms: object) -> Pair:
     made = service.request("POST", "/v1/api_keys", by.bearer, json_body=body)
     assert made.status == 201, made
     assert made.json["account"] == account
+    return Pair(made.json["api_key"], made.json["api_secret"])
+
+
+def limited_key(service: Service, by: Pair, *limits: Mapping[str, object], **terms: object) -> Pair:
+    """Create a key with limits, for the caller's account unless the terms say otherwise."""
+    body = {"name": "limited", "scopes": ["orders:read"], "limits": list(limits), **terms}
+    made = service.request("POST", "/v1/api_keys", by.bearer, json_body=body)
+    assert made.status == 201, made
     return Pair(made.json["api_key"], made.json["api_secret"])
 
 

@@ -14,6 +14,8 @@ FIELDS = [
     "endpoints",
     "expires_at",
     "last_used_at",
+    "limits",
+    "limits_of",
     "metadata",
     "mode",
     "name",
