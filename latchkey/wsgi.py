@@ -270,7 +270,7 @@ class Policy:
         try:
             self._admit(authenticator.find(read_credential(environ)), environ)
         except ApiError as error:
-            return self._refuse(error, environ, start_response)
+            return self.refuse(error, environ, start_response)
         return None
 
     def examine_unknown(
@@ -285,11 +285,11 @@ class Policy:
                 # another system.
                 return self.examine(environ, start_response)
             # Decided without an exception: these come in floods.
-            return self._refuse(_INVALID, environ, start_response)
+            return self.refuse(_INVALID, environ, start_response)
         try:
             self._admit(authenticator.look_up(presented, digest), environ)
         except ApiError as error:
-            return self._refuse(error, environ, start_response)
+            return self.refuse(error, environ, start_response)
         return None
 
     def _admit(self, entry: CacheEntry, environ: WSGIEnvironment) -> None:
@@ -335,9 +335,10 @@ class Policy:
             log.error(NOT_OURS)
         return answer_error(InternalError(), environ, start_response)
 
-    def _refuse(
+    def refuse(
         self, error: ApiError, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
+        """Answer a refused request, and count the refusal."""
         if isinstance(error, InvalidCredential):
             if self._throttle is not None:
                 try:

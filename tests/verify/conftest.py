@@ -20,6 +20,11 @@ path = "/orders/**"
 scopes = ["orders:read"]
 
 [[rule]]
+path = "/bulk/**"
+scopes = ["orders:read"]
+cost = 3
+
+[[rule]]
 path = "/trial"
 mode = "test"
 """

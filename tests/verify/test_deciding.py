@@ -1,16 +1,13 @@
-"""What the decision carries for limits: the cost of a request."""
+"""The cost of a request, which limits are decided with."""
 
 from __future__ import annotations
 
 import pytest
 
 from latchkey.credentials.endpoints import parse_endpoint
-from latchkey.credentials.models import Principal
 from latchkey_service.verify.deciding import Examiner
 from latchkey_service.verify.originals import NGINX
 from latchkey_service.verify.rules import ANY_HOST, Rule, Rules
-
-PRINCIPAL = Principal(1, "acct_1", "ak_live_x", "live", None, frozenset({"*"}), None)
 
 
 def environ(query: str) -> dict[str, str]:
@@ -30,4 +27,4 @@ def test_the_larger_cost_counts(of_url: str, of_rule: int | None, cost: int) -> 
     rules = None
     if of_rule is not None:
         rules = Rules([Rule(1, ANY_HOST, (parse_endpoint("* /**"),), cost=of_rule)])
-    assert Examiner(NGINX, rules).require(environ(of_url), PRINCIPAL) == cost
+    assert Examiner(NGINX, rules).cost(environ(of_url)) == cost

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.api.accounts import limited_key, manager
 from tests.support.command_line import fails
 from tests.support.faults.service_processes import wait_until
 from tests.support.latchkey_command import run_here
@@ -205,3 +206,29 @@ def test_usage_errors(ruled: Service) -> None:
         fails(ruled, "verify", "explain", *arguments, status=2)
     said = fails(ruled, "verify", "explain", "GET", "/x", "--key", secret)
     assert secret not in said
+
+
+def test_limits_are_shown_and_nothing_is_taken(ruled: Service) -> None:
+    daily, total = {"name": "daily", "rate": "3/day"}, {"quota": 9, "period": "total"}
+    key = limited_key(ruled, manager(ruled), daily, total)
+    arguments = ("GET", "https://api.example.com/orders/1", "--key", key.api_key)
+    asked = question("traefik", target="/orders/1", headers=key.bearer).wire()
+    for left in (2, 1):
+        assert ruled.send_raw(asked).status == 200
+        for _ in range(2):
+            found = explained(ruled, *arguments, "--needs", "cost=1")
+            assert (found["status"], found["cost"]) == (200, 1)
+            assert [(one["name"], one["remaining"]) for one in found["limits"]] == [
+                ("daily", left),
+                ("default", left + 6),
+            ]
+    found = explained(ruled, *arguments, "--needs", "cost=2")
+    assert (found["status"], found["code"], found["answer_to_proxy"]) == (429, "RATE_LIMITED", 403)
+    assert ruled.send_raw(asked).status == 200
+    assert ruled.send_raw(asked).status == 429
+    assert explained(ruled, *arguments)["code"] == "RATE_LIMITED"
+    shown = run_here(ruled, "verify", "explain", *arguments)
+    assert "daily, 3/day: 0 left; default, 9/total: 6 left" in shown.stdout
+    # No limit is applied to a request that is refused before.
+    found = explained(ruled, "GET", "https://api.example.com/else", "--key", key.api_key)
+    assert (found["code"], found["cost"], found["limits"]) == ("ENDPOINT_NOT_ALLOWED", None, [])

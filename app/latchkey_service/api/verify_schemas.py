@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from latchkey.addresses import parse_address
+from latchkey.check._limits import LimitOutcome
 from latchkey.credentials.conditions import RequestFacts
 from latchkey.credentials.models import Mode, Principal
 from latchkey.credentials.scopes import MOST_SCOPES, parse_scope
+from latchkey.credentials.times import utc_now
 from latchkey.errors import ApiError, InvalidCredential, InvalidRequest
 from latchkey_service.shapes.conditions import RequestModel, without_default
 from latchkey_service.shapes.fields import ApiKey, Scope, Time
+from latchkey_service.shapes.limits import LimitSource
 from latchkey_service.verify.checking import CheckResult, DescribedRequest
 from latchkey_service.verify.needs import LARGEST_COST, requirement_of
 from latchkey_service.verify.targets import path_of
@@ -88,7 +92,7 @@ class VerifyBody(RequestModel):
     cost: Annotated[int, Field(ge=1, le=LARGEST_COST)] = Field(
         default=1,
         json_schema_extra=without_default,
-        description="How much of the key's limits the request uses. It has no effect yet.",
+        description="The units that the request takes of each limit of the key.",
     )
 
     def described(self) -> DescribedRequest:
@@ -102,6 +106,7 @@ class VerifyBody(RequestModel):
                 _plain_path(self.path),
                 None if self.address is None else parse_address(self.address),
             ),
+            cost=self.cost,
         )
 
 
@@ -141,6 +146,19 @@ class VerifiedPrincipal(BaseModel):
         )
 
 
+class RemainingLimit(BaseModel):
+    """What remains of a limit that was applied."""
+
+    name: str
+    remaining: int = Field(description="The units that can be used at the moment.")
+    reset_at: Time | None = Field(
+        description="When all units are available again, if none is used; null for never."
+    )
+    source: LimitSource = Field(
+        description="Whether it is a limit of the key, of its account, or the default limit."
+    )
+
+
 class VerifiedObject(BaseModel):
     """The result of a check. A field that does not apply is left out."""
 
@@ -168,10 +186,10 @@ class VerifiedObject(BaseModel):
         json_schema_extra=without_default,
         description="The key that the credential belongs to, if it is valid.",
     )
-    limits: list[dict[str, Any]] = Field(
+    limits: list[RemainingLimit] = Field(
         default=[],
         json_schema_extra=without_default,
-        description="The limits of a valid key; empty in this version.",
+        description="What remains of the limits that were applied; none for a key without limits.",
     )
 
     @classmethod
@@ -179,28 +197,48 @@ class VerifiedObject(BaseModel):
         """The object for a finding."""
         if finding.error is None and finding.principal is not None:
             principal = VerifiedPrincipal.of(finding.principal)
-            return cls(valid=True, code=_VALID, principal=principal, limits=[])
-        return cls.refused(finding.error or InvalidCredential(), finding.principal)
+            left = _remaining(finding.limits)
+            return cls(valid=True, code=_VALID, principal=principal, limits=left)
+        return cls.refused(finding.error or InvalidCredential(), finding.principal, finding.limits)
 
     @classmethod
-    def refused(cls, error: ApiError, principal: Principal | None = None) -> VerifiedObject:
+    def refused(
+        cls,
+        error: ApiError,
+        principal: Principal | None = None,
+        limits: LimitOutcome | None = None,
+    ) -> VerifiedObject:
         """The object for a refusal; ``principal`` is None unless the secret was right."""
-        code = error.code("bearer").upper()
-        if principal is None:
-            return cls(valid=False, code=code, message=error.message)
-        return cls(
-            valid=False,
-            code=code,
-            message=error.message,
-            api_key=principal.api_key,
-            account=principal.account_id,
-        )
+        fields: dict[str, Any] = {"code": error.code("bearer").upper(), "message": error.message}
+        if principal is not None:
+            fields |= {"api_key": principal.api_key, "account": principal.account_id}
+        if limits is not None:
+            fields["limits"] = _remaining(limits)
+        return cls(valid=False, **fields)
 
 
 class VerifiedBatch(BaseModel):
     """The results of a batch, in the order of its items."""
 
     results: list[VerifiedObject]
+
+
+def _remaining(limits: LimitOutcome | None) -> list[RemainingLimit]:
+    """What remains of limits now; none without limits."""
+    if limits is None:
+        return []
+    now, plan = utc_now(), limits.plan
+    return [
+        RemainingLimit(
+            name=stored.limit.name,
+            remaining=remaining,
+            reset_at=None if reset is None else now + timedelta(seconds=reset),
+            source=source,
+        )
+        for stored, source, (_, remaining, reset) in zip(
+            plan.limits, plan.sources, limits.levels(), strict=True
+        )
+    ]
 
 
 def _plain_path(path: str | None) -> str | None:

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from latchkey.addresses import parse_address
+from latchkey.check.limit_levels import LimitLevel
 from latchkey.config import Settings, variable
+from latchkey.credentials.limits import Limit, RateLimit
 from latchkey.credentials.models import Credential
 from latchkey.credentials.needs import describe
 from latchkey.credentials.times import utc_now
@@ -20,6 +22,7 @@ from latchkey_service.cli.options import API_KEY, TEXT, json_option
 from latchkey_service.cli.printing import print_fields, print_json
 from latchkey_service.cli.session import reading
 from latchkey_service.server.trial import refusal_of_head
+from latchkey_service.shapes.limits import limit_level_objects
 from latchkey_service.verify.explaining import (
     Asked,
     Explained,
@@ -71,7 +74,8 @@ def explain_request(
     """Show which rule matches a request, and how a proxy that asks about it is answered.
 
     The rules are those of the routes file. Parameters of the verify URL, which is configured in the
-    proxy, are included if they are given with --needs. Nothing is changed or counted.
+    proxy, are included if they are given with --needs. Nothing is changed, counted or
+    taken from limits.
     """
     if address is not None and parse_address(address) is None:
         raise click.BadParameter("must be an IP address", param_hint="--address")
@@ -90,21 +94,28 @@ def explain_request(
     rules = load_rules(settings)
     credential: Credential | None = None
     listed: frozenset[str] = frozenset()
+    levels: list[LimitLevel] = []
     if api_key is not None:
         with reading() as session:
             credential = session.credentials.get(api_key, None)
+            levels = session.limit_levels.levels_of(credential, credential.mode)
         listed = frozenset(load_derivation(settings).ids)
     asked = Asked(_BY_NAME[proxy], original, address, needs or "")
     refused = refusal_of_head(head_of(asked))
     if refused is None:
-        found = explain(asked, rules, credential, listed=listed, now=utc_now())
+        found = explain(asked, rules, credential, listed=listed, now=utc_now(), levels=levels)
     else:
         found = Explained(original, matching(rules, original), False, refused)
     fields = _fields(found, asked.proxy, settings)
     if as_json:
-        print_json(fields)
-    else:
-        print_fields({name: value for name, value in fields.items() if value is not None})
+        print_json({**fields, "limits": limit_level_objects(found.levels)})
+        return
+    if found.levels:
+        fields["limits"] = "; ".join(
+            f"{level.name}, {_allowed(level.limit)}: {level.remaining:,} left"
+            for level in found.levels
+        )
+    print_fields({name: value for name, value in fields.items() if value is not None})
 
 
 def _fields(found: Explained, proxy: Proxy, settings: Settings) -> dict[str, Any]:
@@ -122,6 +133,7 @@ def _fields(found: Explained, proxy: Proxy, settings: Settings) -> dict[str, Any
         "code": _ADMITTED[found.open] if error is None else error.code("bearer").upper(),
         "reason": None if error is None else error.message,
         "answer_to_proxy": found.status_for(proxy),
+        "cost": found.cost or None,
     }
     if found.rule is not None:
         fields["place"] = f"{Path(settings.verify_routes).absolute()}:{found.rule.line}"
@@ -130,6 +142,13 @@ def _fields(found: Explained, proxy: Proxy, settings: Settings) -> dict[str, Any
     else:
         fields["rule"] = "none matches"
     return fields
+
+
+def _allowed(limit: Limit) -> str:
+    """What a limit allows, in short."""
+    if isinstance(limit, RateLimit):
+        return f"{limit.count}/{limit.period}"
+    return f"{limit.quota}/{limit.period}"
 
 
 def _needs(rule: Rule) -> str:

@@ -12,6 +12,8 @@ from latchkey.addresses import ClientAddresses
 from latchkey.assembly import Latchkey
 from latchkey.box.throttle import WindowLimit
 from latchkey.check._check import Check
+from latchkey.check._entry import CacheEntry
+from latchkey.check._limits import LimitOutcome
 from latchkey.check.headers import Presented, read_bearer, read_pair
 from latchkey.check.open_routes import NOTHING_OPEN
 from latchkey.credentials.conditions import RequestFacts
@@ -21,6 +23,7 @@ from latchkey.errors import (
     ApiError,
     InsufficientScope,
     InvalidCredential,
+    LimitReached,
     StoreError,
     TooManyFailures,
 )
@@ -33,13 +36,14 @@ class DescribedRequest:
     """A request as the service that received it describes it.
 
     ``api_key`` is None for a secret alone. A fact that is None is not known, and a condition on it
-    is not met.
+    is not met. ``cost`` is what it takes from each limit of the key.
     """
 
     secret: str = field(repr=False)
     api_key: str | None
     requirement: Requirement
     facts: RequestFacts
+    cost: int = 1
 
     def presented(self) -> Presented:
         """The credential; raises InvalidCredential if it is malformed."""
@@ -51,11 +55,12 @@ class DescribedRequest:
 class CheckResult(NamedTuple):
     """The result of a check: ``error`` is None if the request is to be admitted.
 
-    ``principal`` is None unless the secret is right.
+    ``principal`` is None unless the secret is right. ``limits`` is None if no limit was applied.
     """
 
     error: ApiError | None
     principal: Principal | None
+    limits: LimitOutcome | None = None
 
 
 class DescribedRequests:
@@ -64,6 +69,7 @@ class DescribedRequests:
     def __init__(self, latchkey: Latchkey) -> None:
         parts = latchkey.begin()
         self._authenticator = parts.authenticator
+        self._limiter = parts.limiter
         self._count_scope_refusal = latchkey.count_scope_refusal
         # Only counts uses, with the address that the caller gives as that of the peer.
         self._uses = Check(
@@ -71,13 +77,14 @@ class DescribedRequests:
             known=None,
             open_routes=NOTHING_OPEN,
             sightings=parts.sightings(_PEER),
+            takes_limits=False,
         )
         self._failures = WindowLimit(
             parts.settings.failure_limit, parts.shared.failures, parts.shared.failure_digest()
         )
 
     def check(self, described: DescribedRequest, caller: Principal) -> CheckResult:
-        """Check a request for a caller, and count it as a use if the key may be used.
+        """Check a request for a caller. If the key may be used, take the cost and count a use.
 
         A key that the caller may not verify is found like one that does not exist. Raises
         TooManyFailures for an invalid credential, if the caller has sent too many; StoreError.
@@ -91,8 +98,12 @@ class DescribedRequests:
             return CheckResult(error, None)
         try:
             principal = self._authenticator.result_of(entry, lambda: described.facts)
+            taken = self._take(entry, described.cost)
         except StoreError:
             raise
+        except LimitReached as error:
+            left = error.outcome if isinstance(error.outcome, LimitOutcome) else None
+            return CheckResult(error, entry.principal, left)
         except ApiError as error:
             return CheckResult(error, entry.principal)
         address = described.facts.address
@@ -101,8 +112,14 @@ class DescribedRequests:
             described.requirement.check(principal, {})
         except InsufficientScope as error:
             self._count_scope_refusal(principal)
-            return CheckResult(error, principal)
-        return CheckResult(None, principal)
+            return CheckResult(error, principal, taken)
+        return CheckResult(None, principal, taken)
+
+    def _take(self, entry: CacheEntry, cost: int) -> LimitOutcome | None:
+        """Take the cost from the limits of a key; None if it has none."""
+        if entry.limits is None:
+            return None
+        return self._limiter.take(entry.limits, entry.credential_id, cost)
 
     def _count_failure(self, caller: Principal) -> None:
         try:

@@ -61,25 +61,36 @@ class Examiner:
             return False
         return rule is not None and rule.open
 
-    def require(self, environ: WSGIEnvironment, principal: Principal) -> int:
-        """The cost of the original request; raises an ApiError unless the caller may make it.
+    def cost(self, environ: WSGIEnvironment) -> int:
+        """The units that the original request takes of each limit of its key.
 
-        The cost is the larger one of the URL and the rule. It spends nothing yet.
-
-        InvalidRequest comes first, for an incomplete original request or an invalid URL; then
-        EndpointNotAllowed without a rule, ModeNotAllowed and InsufficientScope.
+        It is the larger one of the URL and the rule. Raises InvalidRequest for an incomplete
+        original request or an invalid URL, and EndpointNotAllowed without a rule.
         """
         original, needs = self._read(environ)
-        rule = None
-        if self._rules is not None:
-            rule = _match(self._rules, original, original.method)
-            if rule is None:
-                raise EndpointNotAllowed("No rule of the routes file allows this request")
+        rule = self._rule(original)
+        return max(needs.cost or 1, 1 if rule is None else rule.cost)
+
+    def require(self, environ: WSGIEnvironment, principal: Principal) -> None:
+        """Raise an ApiError unless the caller may make the original request.
+
+        Those of ``cost`` come first, then ModeNotAllowed and InsufficientScope.
+        """
+        original, needs = self._read(environ)
+        rule = self._rule(original)
         self._require_mode(principal, needs.mode, rule)
         needs.requirement.check(principal, {})
         if rule is not None:
             self._requirements[id(rule)].check(principal, {})
-        return max(needs.cost or 1, 1 if rule is None else rule.cost)
+
+    def _rule(self, original: Original) -> Rule | None:
+        """The rule for a request; None without a routes file."""
+        if self._rules is None:
+            return None
+        rule = _match(self._rules, original, original.method)
+        if rule is None:
+            raise EndpointNotAllowed("No rule of the routes file allows this request")
+        return rule
 
     def _require_mode(self, principal: Principal, of_url: Mode | None, rule: Rule | None) -> None:
         """Raise ModeNotAllowed unless the key has each of the modes, or the default mode for none.

@@ -17,11 +17,18 @@ _REFUSALS = {
     400: "The request is incomplete, or the verify URL is invalid",
     401: "No valid credential",
     403: "The key is valid, but not for this request",
-    429: "Too many invalid credentials from one address",
+    429: "A limit of the key is reached, or too many invalid credentials came from one address",
     431: "The headers are too large",
     500: "The database failed",
 }
 _EITHER_SCHEME: list[dict[str, list[str]]] = [{"bearer": []}, {"key": [], "secret": []}]
+_LIMITS = {
+    "RateLimit-Policy": {
+        "schema": _TEXT,
+        "description": "The limits of the key and of its account, if there are any",
+    },
+    "RateLimit": {"schema": _TEXT, "description": "What remains of them"},
+}
 _ADDRESS = "The client's address, or a list whose last entry is that of the proxy in front"
 
 
@@ -44,7 +51,10 @@ def _operation(proxy: Proxy) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The request may pass",
-                "headers": {name: {"schema": _TEXT} for name, _ in identity_headers(None)},
+                "headers": {
+                    **{name: {"schema": _TEXT} for name, _ in identity_headers(None)},
+                    **_LIMITS,
+                },
             },
             **{str(status): {"description": _REFUSALS[status], **_ENVELOPE} for status in statuses},
         },

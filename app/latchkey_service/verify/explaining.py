@@ -1,11 +1,11 @@
 """What the answer to a proxy would be, by the code that decides about real requests.
 
-Nothing is counted and nothing is changed. The secret of the key counts as right.
+Nothing is counted, taken from limits or changed. The secret of the key counts as right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 from wsgiref.types import WSGIEnvironment
 
 from latchkey.addresses import ClientAddresses
+from latchkey.check.limit_levels import LimitLevel
 from latchkey.credentials.conditions import Evaluation
 from latchkey.credentials.importing import NO_DERIVATION_KEY
+from latchkey.credentials.limits import RateLimit
 from latchkey.credentials.models import Credential
 from latchkey.errors import (
     ApiError,
@@ -23,6 +25,8 @@ from latchkey.errors import (
     InvalidCredential,
     InvalidRequest,
     MissingCredential,
+    QuotaExceeded,
+    RateLimited,
     RevokedCredential,
 )
 from latchkey_service.verify.answers import NOT_IN_NGINX
@@ -57,13 +61,16 @@ class Asked:
 class Explained(NamedTuple):
     """The answer to a request, and the rule that matches it.
 
-    ``error`` is None for 200. ``open``: no key is needed.
+    ``error`` is None for 200. ``open``: no key is needed. ``cost`` is what the request would take
+    from each of the limits, whose ``levels`` are those before it; 0 if no limit is applied.
     """
 
     original: Original
     rule: Rule | None
     open: bool
     error: ApiError | None
+    cost: int = 0
+    levels: Sequence[LimitLevel] = ()
 
     @property
     def status(self) -> int:
@@ -121,10 +128,12 @@ def explain(
     *,
     listed: Collection[str],
     now: datetime,
+    levels: Sequence[LimitLevel] = (),
 ) -> Explained:
     """What the answer would be for the key of ``credential``, or without a key for None.
 
-    ``listed`` are the ids of the derivation keys in use. The server has parsed the request.
+    ``listed`` are the ids of the derivation keys in use, and ``levels`` what remains of the limits
+    of the key. The server has parsed the request.
     """
     original = asked.original
     proxy = replace(asked.proxy, read=lambda environ: original)
@@ -135,14 +144,18 @@ def explain(
     rule = matching(rules, original)
     if examiner.is_open(environ):
         return Explained(original, rule, True, None)
+    cost = 0
     try:
         if credential is None:
             raise MissingCredential
         _require_usable(credential, OriginalFacts(proxy, _FORWARDED, environ), listed, now)
+        if levels:
+            cost = examiner.cost(environ)
+            _require_units(levels, cost)
         examiner.require(environ, credential.principal())
     except ApiError as error:
-        return Explained(original, rule, False, error)
-    return Explained(original, rule, False, None)
+        return Explained(original, rule, False, error, cost, levels if cost else ())
+    return Explained(original, rule, False, None, cost, levels if cost else ())
 
 
 def matching(rules: Rules | None, original: Original) -> Rule | None:
@@ -173,3 +186,13 @@ def _require_usable(
     objection = evaluation.objection_to(facts)
     if objection is not None:
         raise objection
+
+
+def _require_units(levels: Sequence[LimitLevel], cost: int) -> None:
+    """Raise the refusal of the first limit that has too few units left."""
+    for level in levels:
+        if level.remaining < cost:
+            refusal = RateLimited if isinstance(level.limit, RateLimit) else QuotaExceeded
+            raise refusal(
+                None, f"The limit {level.name} has {level.remaining} of {cost} units left"
+            )

@@ -40,7 +40,7 @@ def requirement_of(scopes: Collection[str], scope_any: Collection[str]) -> Requi
 class Needs:
     """The needs that a URL names.
 
-    ``mode`` and ``cost`` are None where it names none. ``cost`` is carried and spends nothing yet.
+    ``mode`` and ``cost`` are None where it names none.
     """
 
     scopes: tuple[str, ...] = ()

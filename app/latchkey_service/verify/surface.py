@@ -14,12 +14,22 @@ from latchkey import wsgi
 from latchkey.addresses import ClientAddresses
 from latchkey.assembly import Latchkey, log_fault
 from latchkey.box.counter_names import Count, Verified, verified_index
+from latchkey.check._check import Check
 from latchkey.check._gate import Gate
 from latchkey.check._latency import Latency
+from latchkey.check._limits import LimitPlan
 from latchkey.check._proxied import Branch, KnownAnswers
+from latchkey.check.limiting import PLAN_KEY, Limiter
 from latchkey.credentials.models import Principal
-from latchkey.errors import ApiError, InsufficientScope, ModeNotAllowed
-from latchkey.wsgi_answers import PRINCIPAL_KEY
+from latchkey.errors import (
+    ApiError,
+    InsufficientScope,
+    LimitReached,
+    ModeNotAllowed,
+    StoreError,
+)
+from latchkey.wsgi import Refuse
+from latchkey.wsgi_answers import PRINCIPAL_KEY, showing_limits
 from latchkey_service.verify.answers import OK, Headers, ProxyAnswers
 from latchkey_service.verify.deciding import Examiner
 from latchkey_service.verify.description import describe_routes
@@ -98,20 +108,62 @@ class _Opening:
 
 
 class _Decision:
-    """Answers requests whose credential is valid."""
+    """Answers requests whose credential is valid; takes from the limits of its key first."""
 
     def __init__(
-        self, examiner: Examiner, answers: ProxyAnswers, count_refusal: Callable[[Principal], None]
+        self,
+        examiner: Examiner,
+        answers: ProxyAnswers,
+        limiter: Limiter,
+        check: Check,
+        refuse: Refuse,
+        count_refusal: Callable[[Principal], None],
     ) -> None:
-        """``count_refusal`` is called with a caller that lacks a scope or has another mode."""
+        """``check`` counts uses, and ``refuse`` answers what is refused by a limit.
+
+        ``count_refusal`` is called with a caller that lacks a scope or has another mode.
+        """
+        self._examiner = examiner
         self._require = examiner.require
         self._answers = answers
+        self._limiter = limiter
+        self._check = check
+        self._refuse = refuse
         self._count_refusal = count_refusal
-        self.learn: Callable[[WSGIEnvironment, Principal, str, Headers], None] | None = None
+        self.learn: Callable[[WSGIEnvironment, Principal, str, Headers, int], None] | None = None
         """Called with each answer to an allowed request, for requests like it."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         principal: Principal = environ[PRINCIPAL_KEY]
+        plan: LimitPlan | None = environ.get(PLAN_KEY)
+        if plan is not None:
+            return self._with_limits(plan, principal, environ, start_response)
+        return self._decided(principal, environ, start_response)
+
+    def _with_limits(
+        self,
+        plan: LimitPlan,
+        principal: Principal,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        """The answer to a request of a limited key. It takes its whole cost at once."""
+        try:
+            cost = self._examiner.cost(environ)
+        except ApiError as error:
+            return self._answers.refuse(error, environ, start_response)
+        try:
+            outcome = self._limiter.take(plan, principal.credential_id, cost)
+        except (LimitReached, StoreError) as error:
+            return self._refuse(error, environ, start_response)
+        self._check.admit(environ, principal)
+        telling = showing_limits(start_response, outcome, self._limiter.style)
+        return self._decided(principal, environ, telling)
+
+    def _decided(
+        self, principal: Principal, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """The answer to a request that has been counted as a use."""
         try:
             self._require(environ, principal)
         except ApiError as error:
@@ -119,7 +171,8 @@ class _Decision:
                 self._count_refusal(principal)
             return self._answers.refuse(error, environ, start_response)
         if self.learn is not None:
-            self.learn(environ, principal, OK, self._answers.headers_of(principal))
+            headers, cost = self._answers.headers_of(principal), self._examiner.cost(environ)
+            self.learn(environ, principal, OK, headers, cost)
         return self._answers.admit(principal, start_response)
 
 
@@ -138,8 +191,16 @@ def _route(proxy: Proxy, latchkey: Latchkey, rules: Rules | None) -> WSGIApplica
         sightings=parts.sightings(addresses),
         conditions=OriginalConditions(proxy, addresses, authenticator.shared.count_refusal),
         refuse=answers.refuse,
+        takes_limits=False,
     )
-    decision = _Decision(examiner, answers, latchkey.count_scope_refusal)
+    decision = _Decision(
+        examiner,
+        answers,
+        authenticator.limiter,
+        check,
+        policy.refuse,
+        latchkey.count_scope_refusal,
+    )
     named = SimpleNamespace(url_rule=SimpleNamespace(endpoint=f"verify.{proxy.name}"))
     route: WSGIApplication = _Opening(
         named, examiner, answers, authenticator.counters, Gate(decision, check, policy)
