@@ -16,6 +16,11 @@ local IDENTITY = {
 local ASKED = {
     "authorization", "x-api-key", "x-api-secret", "origin", "access-control-request-method",
 }
+-- Headers about the limits of a key, which haproxy.cfg sets in every answer to the client.
+local LIMITS = {
+    "ratelimit", "ratelimit-policy",
+    "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset",
+}
 -- Headers of a refusal that the client sees.
 local TOLD = { "content-type", "www-authenticate", "retry-after", "cache-control" }
 
@@ -65,6 +70,12 @@ local function check(txn)
     end)
     if not asked or not response or not response.status then
         return fail(txn)
+    end
+    for _, name in ipairs(LIMITS) do
+        local value = response.headers and response.headers[name]
+        if value then
+            txn:set_var("txn.latchkey_" .. name:gsub("-", "_"), value[0])
+        end
     end
     if response.status == 200 then
         for _, name in ipairs(IDENTITY) do

@@ -35,5 +35,6 @@ class TestTraefik(ProxyBehaviour):
         has_envelope=False,
         other_host=404,
         other_authority=404,
+        tells_limits=False,
         paths={**RESOLVED, **dict.fromkeys(REFUSED, (400, ""))},
     )

@@ -2,5 +2,6 @@
 
 import pytest
 
-for _name in ("admission", "expectations", "forgery", "http2_cases", "traffic"):
+_CASES = ("admission", "expectations", "forgery", "http2_cases", "limiting", "traffic")
+for _name in _CASES:
     pytest.register_assert_rewrite(f"tests.support.proxies.{_name}")

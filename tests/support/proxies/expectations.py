@@ -14,7 +14,7 @@ from tests.support.proxies.upstream import Received, Upstream
 from tests.support.service import Pair, Service
 
 IDENTITY = ("key", "account", "external-id", "mode", "scopes", "metadata")
-NEEDS = "scope=orders:read&preflight=pass"
+NEEDS = "scope=orders:read&preflight=pass&cost=2"
 """What the second site of each proxy needs."""
 
 # The same needs in a routes file, for the proxy that can name none in its URL.
@@ -27,6 +27,7 @@ open = true
 [[rule]]
 path = "/**"
 scopes = ["orders:read"]
+cost = 2
 """
 PREFLIGHT = (("Origin", "https://app.example.com"), ("Access-Control-Request-Method", "GET"))
 
@@ -51,6 +52,8 @@ class Outcomes:
     """Another host name in a target in the absolute form, and the configured one in ``Host``."""
     two_hosts: int = 400
     """Two headers with host names."""
+    tells_limits: bool = True
+    """Whether clients are told what remains, with answers of the application."""
     paths: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 

@@ -12,6 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedIOBase
 
+_LIMITS = (
+    'RateLimit: "application";r=8\r\nRateLimit-Policy: "application";q=8;w=8\r\n'
+    "X-RateLimit-Limit: 8\r\nX-RateLimit-Remaining: 8\r\nX-RateLimit-Reset: 8\r\n"
+)
 _HANDSHAKE = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -39,8 +43,9 @@ class Received:
 class Upstream:
     """Answers each request with 200 and what it received, in JSON; use it as a context.
 
-    ``/stream`` sends one part, and the other when ``proceed`` is set. ``/refused`` answers 401 like
-    an application with its own sign-in. After an upgrade to a WebSocket, it returns all bytes.
+    ``/limits`` adds headers about limits. ``/stream`` sends one part, and the other when
+    ``proceed`` is set. ``/refused`` answers 401 like an application with its own sign-in. After an
+    upgrade to a WebSocket, it returns all bytes.
     """
 
     def __init__(self) -> None:
@@ -105,7 +110,8 @@ class Upstream:
             _answer(wfile, "401 Unauthorized", b"refused by the application", method)
         else:
             shown = {"method": method, "target": target, "length": length, "headers": headers}
-            _answer(wfile, "200 OK", json.dumps(shown).encode(), method)
+            limits = _LIMITS if target == "/limits" else ""
+            _answer(wfile, "200 OK", json.dumps(shown).encode(), method, limits)
         return received.value("Connection").lower() != "close"
 
     def _stream(self, wfile: BufferedIOBase) -> None:
@@ -129,10 +135,12 @@ def _body(rfile: BufferedIOBase, headers: list[tuple[str, str]]) -> list[bytes]:
     return [rfile.read(int(named.get("content-length", "0")))]
 
 
-def _answer(wfile: BufferedIOBase, status: str, body: bytes, method: str) -> None:
+def _answer(
+    wfile: BufferedIOBase, status: str, body: bytes, method: str, headers: str = ""
+) -> None:
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
-        f"X-Upstream: yes\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"X-Upstream: yes\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
     )
     wfile.write(head.encode() + (b"" if method == "HEAD" else body))
 
