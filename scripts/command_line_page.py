@@ -46,7 +46,7 @@ returns. If it cannot reach the memory of a running service, it changes nothing 
 # One example for each command that has arguments or options worth showing.
 EXAMPLES = {
     "latchkey accounts change": 'latchkey accounts change customer-17 --name "Acme Ltd"',
-    "latchkey accounts create": "latchkey accounts create --name Acme --external-id customer-17",
+    "latchkey accounts create": "latchkey accounts create --name Acme --quota 1000000/month",
     "latchkey accounts disable": "latchkey accounts disable customer-17",
     "latchkey accounts enable": "latchkey accounts enable customer-17",
     "latchkey accounts list": "latchkey accounts list --search acme --json",
@@ -73,7 +73,9 @@ EXAMPLES = {
     "latchkey config": "latchkey config",
     "latchkey init": "latchkey init",
     "latchkey keys change": "latchkey keys change ak_live_… --name billing --expires-at never",
-    "latchkey keys create": "latchkey keys create --name billing --scope account:read",
+    "latchkey keys create": (
+        "latchkey keys create --name billing --scope account:read --limit 100/minute"
+    ),
     "latchkey keys export": "latchkey keys export keys.csv --format csv",
     "latchkey keys import": "latchkey keys import keys.csv --skip-existing",
     "latchkey keys list": "latchkey keys list --mode live --due",
@@ -81,6 +83,8 @@ EXAMPLES = {
     "latchkey keys rotate": "latchkey keys rotate ak_live_… --overlap 3600",
     "latchkey keys show": "latchkey keys show ak_live_…",
     "latchkey keys usage": "latchkey keys usage ak_live_… --json",
+    "latchkey limits reset": "latchkey limits reset ak_live_… --name monthly",
+    "latchkey limits show": "latchkey limits show customer-17 --json",
     "latchkey migrate-database": (
         "latchkey migrate-database sqlite:///data/latchkey.db "
         "postgresql+psycopg://latchkey@db.example.com/latchkey"

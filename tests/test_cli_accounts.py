@@ -45,7 +45,7 @@ def test_an_account_is_created_shown_and_changed(box: Service) -> None:
     }
     assert account.items() >= expected.items()
     for reference in (account["id"], "customer-1"):
-        assert asked(box, "show", reference) == account
+        assert asked(box, "show", reference).items() >= account.items()
     text = run(box, "accounts", "show", "customer-1")
     assert text.splitlines()[:3] == [
         f"id           {account['id']}",

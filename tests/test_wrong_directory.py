@@ -49,6 +49,8 @@ LOOKING = [
     ["keys", "rotate", KEY],
     ["keys", "show", KEY],
     ["keys", "usage", KEY],
+    ["limits", "reset", KEY],
+    ["limits", "show", KEY],
     ["reconcile", "before.db"],
     ["verify", "explain", "GET", "/orders", "--key", KEY],
 ]

@@ -39,6 +39,7 @@ _ELSEWHERE = {
     "boxes": ("latchkey_service.cli.boxes", "boxes_command"),
     "cache": ("latchkey_service.cli.cache", "cache"),
     "keys": ("latchkey_service.cli.keys", "keys"),
+    "limits": ("latchkey_service.cli.limits", "limits"),
     "migrate-database": ("latchkey_service.cli.moving", "migrate_database_command"),
     "reconcile": ("latchkey_service.cli.reconcile", "reconcile_command"),
     "restore": ("latchkey_service.cli.restore", "restore_command"),

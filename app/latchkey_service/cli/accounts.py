@@ -6,6 +6,7 @@ A change takes effect in every worker of a running service before the command re
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any, get_args
 
@@ -24,6 +25,8 @@ from latchkey.wording import counted
 from latchkey_service import strict_json
 from latchkey_service.cli.account_erasure import erase_account
 from latchkey_service.cli.asking import confirm
+from latchkey_service.cli.limit_options import limit_options
+from latchkey_service.cli.limit_output import remaining_of_account, with_readable_limits
 from latchkey_service.cli.options import (
     SHOWN,
     TEXT,
@@ -45,6 +48,7 @@ from latchkey_service.cli.session import Session, changing, reading
 from latchkey_service.cli.usage_output import print_usage
 from latchkey_service.command_user import command_line_user
 from latchkey_service.shapes.accounts import AccountChangeBody, AccountObject, NewAccountBody
+from latchkey_service.shapes.limits import limits_of
 from latchkey_service.shapes.objects import AccountUsageObject
 from latchkey_service.shapes.problems import validated
 
@@ -63,10 +67,20 @@ def accounts() -> None:
 @click.option("--name", type=TEXT, required=True, help="The name of the customer.")
 @click.option("--external-id", type=TEXT, metavar="ID", help="Your own id of the customer.")
 @click.option("--metadata", type=TEXT, metavar="JSON", help="A JSON object of your own.")
+@limit_options
 @json_option
-def create_account(name: str, external_id: str | None, metadata: str | None, as_json: bool) -> None:
-    """Create an account."""
-    given: dict[str, object] = {"name": name}
+def create_account(
+    name: str,
+    external_id: str | None,
+    metadata: str | None,
+    limits: dict[str, object],
+    as_json: bool,
+) -> None:
+    """Create an account.
+
+    Its limits apply to all its keys together, separately for live and for test keys.
+    """
+    given: dict[str, object] = {"name": name, **limits}
     if external_id is not None:
         given["external_id"] = external_id
     if metadata is not None:
@@ -77,6 +91,7 @@ def create_account(name: str, external_id: str | None, metadata: str | None, as_
             name=terms.name,
             external_id=terms.external_id,
             metadata=terms.metadata_text(),
+            limits=limits_of(terms.limits),
             caller=None,
             by=command_line_user(),
         )
@@ -122,10 +137,16 @@ def list_accounts(
 @account_argument
 @json_option
 def show_account(account: str, as_json: bool) -> None:
-    """Show one account."""
+    """Show one account, with what remains of its limits, as latchkey keys show does."""
     with reading() as session:
-        fields = _fields(session, session.accounts.named(account))
-    _print(fields, as_json)
+        found = session.accounts.named(account)
+        fields = _fields(session, found)
+        remaining = remaining_of_account(session, found)
+    if as_json:
+        print_json({**fields, **remaining.fields()})
+    else:
+        _print(fields, as_json)
+        remaining.print_after_fields()
 
 
 @accounts.command("change")
@@ -140,12 +161,21 @@ def show_account(account: str, as_json: bool) -> None:
     metavar="JSON",
     help="A JSON object that replaces the present one; null removes it.",
 )
+@limit_options
 @json_option
 def change_account(
-    account: str, name: str | None, external_id: str | None, metadata: str | None, as_json: bool
+    account: str,
+    name: str | None,
+    external_id: str | None,
+    metadata: str | None,
+    limits: dict[str, object],
+    as_json: bool,
 ) -> None:
-    """Change the name, the external id or the metadata of an account."""
-    given: dict[str, object] = {}
+    """Change the name, the external id, the metadata or the limits of an account.
+
+    A quota in total keeps what was spent of it: to begin it anew, use latchkey limits reset.
+    """
+    given: dict[str, object] = dict(limits)
     if name is not None:
         given["name"] = name
     if external_id is not None:
@@ -153,8 +183,11 @@ def change_account(
     if metadata is not None:
         given["metadata"] = _parsed(metadata)
     if not given:
-        raise click.UsageError("Nothing to change: give --name, --external-id or --metadata.")
-    _change(account, validated(AccountChangeBody, given).change(), as_json)
+        raise click.UsageError(
+            "Nothing to change: give --name, --external-id, --metadata or limits."
+        )
+    terms = replace(validated(AccountChangeBody, given).change(), keeps_totals=True)
+    _change(account, terms, as_json)
 
 
 @accounts.command("disable")
@@ -293,7 +326,8 @@ def _print(fields: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(fields)
     else:
-        print_fields({name: value for name, value in fields.items() if name != "object"})
+        shown = {name: value for name, value in fields.items() if name != "object"}
+        print_fields(with_readable_limits(shown))
 
 
 def _print_revoked(account: Account, result: RevokedKeys, as_json: bool) -> None:

@@ -6,6 +6,7 @@ impossible, the command changes nothing and prints the reason.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,8 @@ from latchkey_service.cli.condition_options import condition_options
 from latchkey_service.cli.exporting import export_command
 from latchkey_service.cli.importing import import_command
 from latchkey_service.cli.key_fields import key_fields
+from latchkey_service.cli.limit_options import limit_options
+from latchkey_service.cli.limit_output import remaining_of_key, with_readable_limits
 from latchkey_service.cli.options import (
     NEVER,
     TEXT,
@@ -68,6 +71,7 @@ keys.add_command(export_command)
 @mode_option
 @scope_option("default: full access")
 @expiry_option("; default: never")
+@limit_options
 @condition_options
 @json_option
 def create_key(
@@ -77,6 +81,7 @@ def create_key(
     scopes: tuple[str, ...],
     expires_at: datetime | Never | None,
     conditions: dict[str, object],
+    limits: dict[str, object],
     as_json: bool,
 ) -> None:
     """Create a key.
@@ -84,7 +89,7 @@ def create_key(
     Prints the key with its secret. The secret is shown only once. A key for another account than
     the instance account needs --scope.
     """
-    given: dict[str, object] = {"name": name, "mode": mode, **conditions}
+    given: dict[str, object] = {"name": name, "mode": mode, **conditions, **limits}
     if scopes:
         given["scopes"] = list(scopes)
     if expires_at is not None:
@@ -142,13 +147,20 @@ def list_keys(
 @api_key_argument
 @json_option
 def show_key(api_key: str, as_json: bool) -> None:
-    """Show one key."""
+    """Show one key, with what remains of its limits.
+
+    What remains is read from the memory of the running service. Without one, rates are shown as
+    full, and quotas as the database has them.
+    """
     with reading() as session:
-        fields = key_fields(session, session.credentials.get(api_key, None))
+        credential = session.credentials.get(api_key, None)
+        fields = key_fields(session, credential)
+        remaining = remaining_of_key(session, credential)
     if as_json:
-        print_json(fields)
+        print_json({**fields, **remaining.fields()})
     else:
-        print_fields(fields)
+        print_fields(with_readable_limits(fields))
+        remaining.print_after_fields()
 
 
 @keys.command("usage")
@@ -172,6 +184,7 @@ def show_usage(api_key: str, as_json: bool) -> None:
 @click.option("--name", type=TEXT, help="The new name.")
 @scope_option("replaces all current scopes")
 @expiry_option()
+@limit_options
 @condition_options
 @json_option
 def change_key(
@@ -180,10 +193,15 @@ def change_key(
     scopes: tuple[str, ...],
     expires_at: datetime | Never | None,
     conditions: dict[str, object],
+    limits: dict[str, object],
     as_json: bool,
 ) -> None:
-    """Change the name, the scopes, the expiry or the conditions of a key."""
-    given: dict[str, object] = dict(conditions)
+    """Change the name, the scopes, the expiry, the limits or the conditions of a key.
+
+    A key that shares the limits of another key gets limits of its own when you set them. A quota in
+    total keeps what was spent of it: to begin it anew, use latchkey limits reset.
+    """
+    given: dict[str, object] = {**conditions, **limits}
     if name is not None:
         given["name"] = name
     if scopes:
@@ -192,16 +210,16 @@ def change_key(
         given["expires_at"] = None if isinstance(expires_at, Never) else expires_at
     if not given:
         raise click.UsageError(
-            "Nothing to change: give --name, --scope, --expires-at or a condition."
+            "Nothing to change: give --name, --scope, --expires-at, limits or a condition."
         )
-    terms = validated(ChangeBody, given).change()
+    terms = replace(validated(ChangeBody, given).change(), keeps_totals=True)
     with changing() as session:
         changed = session.credentials.change(api_key, terms, None, by=command_line_user())
         fields = key_fields(session, changed)
     if as_json:
         print_json(fields)
     else:
-        print_fields(fields)
+        print_fields(with_readable_limits(fields))
 
 
 @keys.command("rotate")
@@ -282,5 +300,5 @@ def _print_issued(issued: IssuedCredential, fields: dict[str, Any], as_json: boo
         if as_json:
             print_json({**fields, "api_secret": issued.secret})
             return
-        print_fields(fields)
+        print_fields(with_readable_limits(fields))
         click.echo(f"\napi_secret  {issued.secret}\n\nThe secret is shown only once.")

@@ -89,14 +89,17 @@ def print_fields(fields: Mapping[str, Any]) -> None:
 
 
 def field_text(value: object) -> str:
-    """A field of an object as text: lists separated by spaces, or by commas if items have some."""
+    """A field of an object as text: lists separated by spaces, or by commas if items have some.
+
+    Objects are JSON, and so are lists of them.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list):
+    if isinstance(value, list) and not any(isinstance(item, dict) for item in value):
         return (", " if any(" " in str(item) for item in value) else " ").join(map(str, value))
-    if isinstance(value, dict):
+    if isinstance(value, (dict, list)):
         return _json(value)
     return str(value)
 

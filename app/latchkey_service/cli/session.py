@@ -13,6 +13,7 @@ from latchkey.box.several import publisher_for
 from latchkey.box.shared import SharedState
 from latchkey.box.use_counts import LiveTallies
 from latchkey.check.limit_levels import LimitLevels
+from latchkey.check.limit_resets import LimitResets
 from latchkey.config import Settings, load_settings
 from latchkey.credentials.account_service import AccountService
 from latchkey.credentials.default_limit import parse_default_limit
@@ -46,6 +47,7 @@ class Session:
     shared: SharedState
     limits: LimitService
     limit_levels: LimitLevels
+    limit_resets: LimitResets
 
 
 @contextmanager
@@ -112,6 +114,8 @@ def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterato
     """The parts for the configured database and this memory, closed at the end of the block."""
     store = database_of(settings).open_store(seal=seal)
     publisher = publisher_for(store, shared)
+    default = parse_default_limit(settings.default_limit)
+    limits = LimitService(store, publisher, default)
     try:
         yield Session(
             settings,
@@ -125,8 +129,9 @@ def _over(settings: Settings, shared: SharedState, seal: Seal | None) -> Iterato
             store,
             publisher,
             shared,
-            LimitService(store, publisher),
-            LimitLevels(shared.limits, store.limits, parse_default_limit(settings.default_limit)),
+            limits,
+            LimitLevels(shared.limits, store.limits, default),
+            LimitResets(limits, shared.limits),
         )
     finally:
         store.close()
