@@ -364,7 +364,7 @@ def test_a_key_cannot_mark_itself_or_others(box: Service) -> None:
         ("accounts = 1", "accounts: must be a list"),
         ("accounts = [1]", "accounts[0]: must be a table"),
         ('[[accounts]]\nname = "x"', "accounts[0].external_id: is required"),
-        (ACCOUNT + 'limits = "x"', "accounts[0].limits: is "),
+        (ACCOUNT + 'limits = "x"', "accounts[0].limits: must be a list"),
         (ACCOUNT + "metadata = { a = nan }", "accounts[0].metadata: has a value that JSON cannot"),
         (ACCOUNT + "metadata = { a = 2030-01-01 }", "accounts[0].metadata: has a value that JSO"),
         (ACCOUNT + ACCOUNT, "accounts[1].external_id: accounts[0] has the same; choose another"),

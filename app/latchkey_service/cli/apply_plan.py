@@ -7,7 +7,7 @@ rotated, its successor is the declared key. Keys without a mark are never part o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from latchkey.credentials.accounts import Account
 from latchkey.credentials.conditions import Conditions
 from latchkey.credentials.declared import MARK, DeclaredMark, mark_of, marked
 from latchkey.credentials.granting import parse_allowed, require_allowed
+from latchkey.credentials.limits import Limit, limit_of_json
 from latchkey.credentials.listing import AsOf, Selection
 from latchkey.credentials.models import Credential
 from latchkey.credentials.times import format_time, utc_now
@@ -23,6 +24,8 @@ from latchkey.errors import InvalidField
 from latchkey_service.cli.declared_file import DeclaredAccount, DeclaredKey, InvalidFile
 from latchkey_service.cli.session import Session
 from latchkey_service.shapes.conditions import LONGEST_METADATA
+from latchkey_service.shapes.limit_texts import readable_limits
+from latchkey_service.shapes.limits import limit_objects
 
 StepKind = Literal["create", "change", "replace", "revoke", "unchanged", "not declared"]
 CHANGES: frozenset[StepKind] = frozenset({"create", "change", "replace", "revoke"})
@@ -128,6 +131,7 @@ def _account_step(declared: DeclaredAccount, present: Account | None) -> Account
     wanted = {
         "name": declared.name,
         "metadata": _parsed(declared.metadata),
+        "limits": limit_objects(declared.limits),
         "status": declared.status or (present.status if present else "active"),
     }
     if present is None:
@@ -135,6 +139,7 @@ def _account_step(declared: DeclaredAccount, present: Account | None) -> Account
     found = {
         "name": present.name,
         "metadata": _parsed(present.metadata),
+        "limits": limit_objects(present.limits.definitions),
         "status": present.status,
     }
     differences = _differences(found, wanted)
@@ -200,13 +205,15 @@ def wanted_conditions(key: DeclaredKey, present: Credential | None) -> Condition
 def _declared(key: DeclaredKey, present: Credential | None) -> dict[str, object]:
     conditions = wanted_conditions(key, present)
     metadata = _parsed(key.metadata)
-    return _terms(key.name, key.scopes, key.expires_at, conditions, metadata)
+    return _terms(key.name, key.scopes, key.expires_at, conditions, key.limits, metadata)
 
 
 def _present(one: Credential) -> dict[str, object]:
     metadata = _parsed(one.metadata) or {}
     metadata.pop(MARK, None)
-    return _terms(one.name, one.scopes, one.expires_at, one.conditions, metadata or None)
+    # Those of the key that was rotated apply to its successor.
+    limits = tuple(stored.limit for stored in one.applied_limits.own)
+    return _terms(one.name, one.scopes, one.expires_at, one.conditions, limits, metadata or None)
 
 
 def _terms(
@@ -214,6 +221,7 @@ def _terms(
     scopes: frozenset[str],
     expires_at: datetime | None,
     conditions: Conditions,
+    limits: Sequence[Limit],
     metadata: dict[str, Any] | None,
 ) -> dict[str, object]:
     return {
@@ -225,6 +233,7 @@ def _terms(
         "networks": _texts(conditions.networks),
         "networks_mode": conditions.networks_mode,
         "endpoints": _texts(conditions.endpoints),
+        "limits": limit_objects(limits),
         "metadata": metadata or None,
     }
 
@@ -273,15 +282,17 @@ def described(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
                 name += f" ({row['api_key']})"
         yield f"{row['action']:12}  {row['kind']:7}  {name}"
         for field_name, (before, after) in row["differences"].items():
-            value = _shown(after)
+            value = _shown(field_name, after)
             if row["action"] == "change":
-                value = f"{_shown(before)} -> {value}"
+                value = f"{_shown(field_name, before)} -> {value}"
             yield f"{'':14}{field_name}: {value}"
 
 
-def _shown(value: object) -> str:
+def _shown(field_name: str, value: Any) -> str:
     if value is None:
         return "none"
+    if field_name == "limits":
+        return readable_limits(limit_of_json(limit) for limit in value)
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, (dict, bool)):

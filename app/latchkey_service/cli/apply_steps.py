@@ -96,12 +96,17 @@ def _apply_account(step: AccountStep, session: Session) -> str:
             name=declared.name or "",
             external_id=declared.external_id,
             metadata=declared.metadata,
+            limits=declared.limits,
             caller=None,
             by=by,
         )
     if step.action == "change" or declared.status == "disabled":
         terms = AccountChange(
-            name=declared.name, metadata=declared.metadata or "", status=declared.status
+            name=declared.name,
+            metadata=declared.metadata or "",
+            status=declared.status,
+            limits=declared.limits if step.present and "limits" in step.differences else None,
+            keeps_totals=True,
         )
         session.accounts.change(account.id, terms, None, by=by)
     return account.id
@@ -127,6 +132,8 @@ def _change(step: KeyStep, session: Session) -> None:
         expires_at=key.expires_at,
         conditions=conditions if conditions.keys() & changed.keys() else ConditionTerms(),
         metadata=marked_text(key, delivered=True) if "metadata" in changed else None,
+        limits=key.limits if "limits" in changed else None,
+        keeps_totals=True,
     )
     session.credentials.change(present.api_key, terms, None, by=command_line_user())
 
@@ -142,6 +149,7 @@ def _create(step: KeyStep, key: DeclaredKey, account_id: str, session: Session) 
         expires_at=key.expires_at,
         conditions=_terms(key.conditions),
         metadata=marked_text(key, delivered=False),
+        limits=key.limits,
     )
     return Created(step, key, account_id, issued)
 

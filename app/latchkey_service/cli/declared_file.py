@@ -19,6 +19,7 @@ from latchkey.credentials.accounts import LARGEST_METADATA, AccountStatus
 from latchkey.credentials.conditions import NO_CONDITIONS, Conditions
 from latchkey.credentials.declared import MARK
 from latchkey.credentials.granting import parse_scopes, require_for_account
+from latchkey.credentials.limits import Limit
 from latchkey.credentials.models import Mode
 from latchkey.credentials.new_keys import require_no_secret
 from latchkey.credentials.tokens import redact_secrets
@@ -36,6 +37,7 @@ from latchkey_service.shapes.conditions import (
     metadata_text,
 )
 from latchkey_service.shapes.fields import ExternalId, Name, Scope, Time
+from latchkey_service.shapes.limits import Limits, limits_of
 from latchkey_service.shapes.problems import validated
 
 _TIMES = ("expires_at", "not_before")
@@ -58,6 +60,7 @@ class DeclaredKey:
     conditions: Conditions
     sets_enabled: bool
     metadata: str | None
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class DeclaredAccount:
     name: str | None
     metadata: str | None
     status: AccountStatus | None
+    limits: tuple[Limit, ...] = ()
     keys: tuple[DeclaredKey, ...] = field(default=())
 
 
@@ -94,12 +98,14 @@ class _KeyBody(RequestModel):
     networks: Networks = None
     networks_mode: ObservedMode = "enforce"
     endpoints: Endpoints = None
+    limits: Limits = None
     metadata: Metadata = None
 
 
 class _AccountBody(RequestModel):
     external_id: ExternalId
     name: Name
+    limits: Limits = None
     metadata: Metadata = None
     status: AccountStatus = "active"
     keys: list[Any] = Field(default_factory=list)
@@ -129,7 +135,7 @@ def read_declared(text: str) -> list[DeclaredAccount]:
     if body is not None:
         if "keys" in body.model_fields_set:
             keys = _keys(body.keys, "", True, problems)
-            found.append(DeclaredAccount("keys", None, None, None, None, keys))
+            found.append(DeclaredAccount("keys", None, None, None, None, keys=keys))
         for number, given in enumerate(body.accounts):
             account = _account(given, f"accounts[{number}]", problems)
             if account is not None:
@@ -151,11 +157,12 @@ def _account(given: object, place: str, problems: list[str]) -> DeclaredAccount 
                 raise InvalidField(name, "contains what looks like an API secret")
         _require_json(body.metadata)
         metadata = metadata_text(body, LARGEST_METADATA) or None
+        limits = limits_of(body.limits)
     except InvalidField as error:
         problems.append(f"{place}.{error.message}")
         return None
     status = body.status if "status" in body.model_fields_set else None
-    return DeclaredAccount(place, body.external_id, body.name, metadata, status, keys)
+    return DeclaredAccount(place, body.external_id, body.name, metadata, status, limits, keys)
 
 
 def _keys(
@@ -194,6 +201,7 @@ def _key(body: _KeyBody, place: str, in_instance: bool) -> DeclaredKey:
         Conditions(**{**_defaults(), **condition_terms(body)}),
         "enabled" in body.model_fields_set,
         metadata_text(body) or None,
+        limits_of(body.limits),
     )
 
 

@@ -47,7 +47,7 @@ _HASH = re.compile(r"[0-9a-fA-F]{64}")
 _NEEDED = ("name", "sha256")
 _COLUMNS = (
     *(*_NEEDED, "mode", "scopes", "expires_at", "enabled", "not_before", "networks"),
-    *("networks_mode", "endpoints", "metadata", "account", "external_id"),
+    *("networks_mode", "endpoints", "limits", "metadata", "account", "external_id"),
 )
 _SHOWN = 100
 
@@ -63,11 +63,11 @@ def import_command(file: Path, skip_existing: bool, as_json: bool) -> None:
 
     FILE is CSV with a header line, or JSON lines; - is standard input. Required fields are name and
     sha256, the SHA-256 of the token in hex. Optional fields are mode, scopes, expires_at, enabled,
-    not_before, networks, networks_mode, endpoints, metadata, and account or external_id, which name
-    the account of the key; the default is the instance account. Keys of other accounts need scopes.
-    In CSV, scopes and networks are separated by spaces and endpoints by commas, and metadata is
-    JSON. If a line is invalid, nothing is imported, all invalid lines are listed, and the exit
-    status is 1.
+    not_before, networks, networks_mode, endpoints, limits, metadata, and account or external_id,
+    which name the account of the key; the default is the instance account. Keys of other accounts
+    need scopes. In CSV, scopes and networks are separated by spaces and endpoints by commas, and
+    limits and metadata are JSON. If a line is invalid, nothing is imported, all invalid lines are
+    listed, and the exit status is 1.
     """
     data = input_from(file)
     quiet = as_json or not sys.stderr.isatty()
@@ -204,11 +204,11 @@ def _of_cell(name: str, text: str) -> object:
         return [rule.strip() for rule in text.split(",")]
     if name == "enabled":
         return {"yes": True, "true": True, "no": False, "false": False}.get(text.lower(), text)
-    if name == "metadata":
+    if name in ("limits", "metadata"):
         try:
             return strict_json.loads(text)
         except (ValueError, RecursionError):
-            raise ValueError("metadata: is not JSON") from None
+            raise ValueError(f"{name}: is not JSON") from None
     if name == "external_id":
         return unescaped_cell(text)
     return text
@@ -245,6 +245,7 @@ def _key(line: int, fields: dict[str, object]) -> Foreign:
         terms.get("metadata"),
         account_id,
         external_id,
+        terms.get("limits") or (),
     )
 
 
