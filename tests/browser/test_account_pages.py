@@ -32,7 +32,7 @@ def live(console: Service, page: Page, name: str) -> None:
     """The complete life of an account."""
     page.goto(ACCOUNTS)
     page.get_by_role("link", name="Create account").click()
-    page.get_by_label("Name").fill(name)
+    page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("External id").fill("not valid")
     page.get_by_label("Metadata").fill('{"plan": "gold"}')
     page.get_by_role("button", name="Create").click()
@@ -81,7 +81,7 @@ def test_an_accounts_life_without_javascript(console: Service, new_visit: NewVis
 def test_with_the_keyboard_only(console: Service, ada: Visit) -> None:
     page = ada.page
     page.goto(f"{ACCOUNTS}new")
-    page.get_by_label("Name").focus()
+    page.get_by_label("Name", exact=True).focus()
     page.keyboard.type("Typed")
     page.keyboard.press("Tab")
     expect(page.get_by_label("External id")).to_be_focused()

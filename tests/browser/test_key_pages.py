@@ -29,7 +29,7 @@ def test_an_error_is_linked_to_its_field_and_other_fields_are_kept(ada: Visit) -
     page.get_by_label("account:read").check()
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_text("Enter a name.")).to_be_visible()
-    name = page.get_by_label("Name")
+    name = page.get_by_label("Name", exact=True)
     expect(name).to_have_attribute("aria-invalid", "true")
     expect(name).to_have_attribute("aria-describedby", re.compile("error"))
     for kept in ("Test", "Only the scopes selected below", "account:read"):
@@ -40,7 +40,7 @@ def test_an_error_is_linked_to_its_field_and_other_fields_are_kept(ada: Visit) -
 def test_filling_a_field_in_selects_its_radio_button(console: Service, ada: Visit) -> None:
     page = ada.page
     page.goto("/console/keys/new")
-    page.get_by_label("Name").fill("narrow")
+    page.get_by_label("Name", exact=True).fill("narrow")
     page.get_by_label("account:read").check()
     expect(page.get_by_label("Only the scopes selected below")).to_be_checked()
     page.get_by_label("Date and time, in UTC").fill("2099-12-31T23:59")
@@ -80,7 +80,7 @@ def test_a_contradiction_is_refused_without_javascript(
     plain.sign_in()
     page = plain.page
     page.goto("/console/keys/new")
-    page.get_by_label("Name").fill("narrow without scripts")
+    page.get_by_label("Name", exact=True).fill("narrow without scripts")
     page.get_by_label("account:read").check()
     page.get_by_role("button", name="Create").click()
     expect(
@@ -97,7 +97,7 @@ def test_a_contradiction_is_refused_without_javascript(
 def test_a_reload_names_the_key_that_the_form_created(ada: Visit) -> None:
     page = ada.page
     page.goto("/console/keys/new")
-    page.get_by_label("Name").fill("reloaded")
+    page.get_by_label("Name", exact=True).fill("reloaded")
     page.get_by_role("button", name="Create").click()
     key = page.locator("#api-key").text_content() or ""
     page.reload()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask import Blueprint, flash, redirect, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
@@ -16,6 +18,7 @@ from latchkey_service.console.answers import page
 from latchkey_service.console.forms import show_fault
 from latchkey_service.console.sessions import latchkey, signed_in_actor
 from latchkey_service.shapes.accounts import AccountChangeBody, NewAccountBody
+from latchkey_service.shapes.limits import limits_of
 from latchkey_service.shapes.problems import validated
 
 account_changes = Blueprint("account_changes", __name__, url_prefix="/console/accounts")
@@ -38,6 +41,7 @@ def create() -> Response:
                 name=body.name,
                 external_id=body.external_id,
                 metadata=body.metadata_text(),
+                limits=limits_of(body.limits),
                 caller=None,
                 by=signed_in_actor(),
             )
@@ -51,7 +55,7 @@ def create() -> Response:
 
 @account_changes.get("/<account_id>/edit")
 def show_edit(account_id: str) -> Response:
-    """Show the form for the name, the external id and the metadata of an account."""
+    """Show the form for the terms of an account."""
     account, form = _changeable(account_id), AccountForm()
     form.show(account)
     return page("account_edit.html", account=account, form_fields=form)
@@ -63,7 +67,8 @@ def edit(account_id: str) -> Response:
     account, form, code = _changeable(account_id), AccountForm(), 400
     if form.validate():
         try:
-            _change(account, validated(AccountChangeBody, form.body()).change())
+            body = validated(AccountChangeBody, form.body(account.limits.definitions))
+            _change(account, replace(body.change(), keeps_totals=True))
         except (InvalidField, DuplicateExternalId) as error:
             code = _show_error(form, error)
         else:

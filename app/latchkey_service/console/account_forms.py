@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from wtforms import RadioField, StringField, TextAreaField
 from wtforms.validators import InputRequired
 
 from latchkey.credentials.accounts import LONGEST_EXTERNAL_ID, Account
+from latchkey.credentials.limits import Limit
 from latchkey.credentials.models import MODES, Mode
 from latchkey.credentials.names import LONGEST_NAME
 from latchkey.wording import counted
 from latchkey_service.console.condition_forms import json_value
 from latchkey_service.console.forms import ConsoleForm
+from latchkey_service.console.limit_forms import LimitsForm
 
 _PLAIN = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
 
 
-class AccountForm(ConsoleForm):
-    """The name, the external id and the metadata of an account, to create or change it."""
+class AccountForm(LimitsForm):
+    """The terms of an account, to create or change it."""
 
     name = StringField(
         "Name", render_kw={"maxlength": LONGEST_NAME, "autocomplete": "off", "required": False}
@@ -31,13 +34,18 @@ class AccountForm(ConsoleForm):
         self.name.data = account.name or ""
         self.external_id.data = account.external_id or ""
         self.metadata.data = account.metadata or ""
+        self.show_limits(account.limits.definitions)
 
-    def body(self) -> dict[str, Any]:
-        """The fields as a body of the API; raises InvalidField."""
+    def body(self, present: Sequence[Limit] = ()) -> dict[str, Any]:
+        """The fields as a body of the API, without limits that are unchanged.
+
+        ``present`` are the present limits of the account. Raises InvalidField.
+        """
         return {
             "name": (self.name.data or "").strip(),
             "external_id": (self.external_id.data or "").strip() or None,
             "metadata": json_value("metadata", self.metadata.data),
+            **self.limit_fields(present),
         }
 
 

@@ -14,6 +14,7 @@ from latchkey.credentials.models import MODES
 from latchkey_service.console.account_lookup import find_account
 from latchkey_service.console.answers import ROWS_OF_A_PAGE, page_count
 from latchkey_service.console.keys import as_of, described_credential
+from latchkey_service.console.limit_levels import limits_of_account
 from latchkey_service.console.list_query import AccountListQuery
 from latchkey_service.console.plots import plot_days, plot_hours
 from latchkey_service.console.sessions import latchkey
@@ -57,6 +58,7 @@ def show_account(account_id: str) -> str:
         account=account,
         key_count=parts.store.accounts.key_counts([account.id])[account.id],
         total=total,
+        limits=limits_of_account(account),
         usage=_usage(account.id, now.now) if sums else None,
         rows=[described_credential(credential, now) for credential in newest],
         entries=parts.store.audit.page(AuditFilter(subject=account.id), _ENTRIES),
@@ -68,10 +70,12 @@ def _usage(account_id: str, now: datetime) -> dict[str, Any]:
     reader = latchkey().usage
     by_mode = {mode: reader.usage_of_account(account_id, mode) for mode in MODES}
     hours: Counter[datetime] = Counter()
+    limited: Counter[datetime] = Counter()
     for usage in by_mode.values():
         hours.update(usage.hours)
+        limited.update(usage.limited)
     return {
         "modes": by_mode,
-        "hours": plot_hours(hours, now),
-        "days": plot_days(hours, now),
+        "hours": plot_hours(hours, now, limited),
+        "days": plot_days(hours, now, limited),
     }

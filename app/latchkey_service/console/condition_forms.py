@@ -47,7 +47,7 @@ class ConditionsForm(ConsoleForm):
             "metadata": json_value("metadata", self.metadata.data),
         }
 
-    def limits(self) -> bool:
+    def has_conditions(self) -> bool:
         """Whether a condition or the metadata is set or invalid, so that the fields are shown."""
         fields = (self.not_before, self.networks, self.endpoints, self.metadata)
         others = (self.enabled, self.networks_mode)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask import Blueprint, flash, redirect, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
@@ -10,7 +12,7 @@ from latchkey.credentials.models import Credential
 from latchkey.errors import AlreadyRotated, CredentialNotFound, InvalidField, KeyExpired
 from latchkey_service.console.answers import page
 from latchkey_service.console.forms import show_fault
-from latchkey_service.console.key_forms import ChangeForm, RotateForm
+from latchkey_service.console.key_forms import ChangeForm, RotateForm, own_limits
 from latchkey_service.console.keys import as_of, described_credential, find_credential
 from latchkey_service.console.sessions import latchkey, signed_in_actor
 from latchkey_service.shapes.problems import validated
@@ -38,7 +40,8 @@ def edit(api_key: str) -> Response:
         return _page("key_edit.html", credential, 400, form_fields=form)
     form.may_be_nameless = credential.name is None
     try:
-        terms = validated(ChangeBody, form.terms()).change()
+        body = validated(ChangeBody, form.terms(own_limits(credential)))
+        terms = replace(body.change(), keeps_totals=True)
         latchkey().credentials.change(api_key, terms, None, by=signed_in_actor())
     except InvalidField as error:
         show_fault(form, error)

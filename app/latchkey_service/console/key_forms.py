@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -21,12 +21,14 @@ from wtforms.widgets import CheckboxInput, ListWidget
 
 from latchkey.credentials.accounts import LONGEST_EXTERNAL_ID
 from latchkey.credentials.granting import parse_allowed
+from latchkey.credentials.limits import Limit
 from latchkey.credentials.models import Credential
 from latchkey.credentials.scopes import BUILT_IN_SCOPES, EVERYTHING, READ_EVERYTHING
 from latchkey.credentials.times import format_time, utc_now
 from latchkey.errors import InvalidField
 from latchkey_service.console.condition_forms import ConditionsForm
 from latchkey_service.console.forms import ConsoleForm, Tie
+from latchkey_service.console.limit_forms import LimitsForm
 
 _BUILT_IN = [scope for scope in BUILT_IN_SCOPES if not scope.startswith("*")]
 
@@ -54,7 +56,7 @@ _DATE = Tie("expiry", "date")
 _CUSTOM = Tie("overlap", "custom")
 
 
-class TermsForm(ConditionsForm):
+class TermsForm(ConditionsForm, LimitsForm):
     """The terms of a key, to create or change it."""
 
     ties: ClassVar = {"scopes": _CHOSEN, "more_scopes": _CHOSEN, "expires_at": _DATE}
@@ -111,8 +113,11 @@ class TermsForm(ConditionsForm):
             self.access.data = None
         return super().validate(extra_validators)
 
-    def terms(self) -> dict[str, Any]:
-        """The name, the scopes and, unless it is unchanged, the expiry, as a body of the API."""
+    def terms(self, present: Sequence[Limit] = ()) -> dict[str, Any]:
+        """The fields as a body of the API, without an expiry or limits that are unchanged.
+
+        ``present`` are the present limits of the key. Raises InvalidField.
+        """
         given: dict[str, Any] = {"name": (self.name.data or "").strip(), "scopes": self._scopes()}
         if not given["name"] and not self.may_be_nameless:
             raise InvalidField("name", "enter a name")
@@ -120,7 +125,7 @@ class TermsForm(ConditionsForm):
             del given["name"]
         if self.expiry.data != "keep":
             given["expires_at"] = self._expires_at()
-        return {**given, **self.conditions()}
+        return {**given, **self.conditions(), **self.limit_fields(present)}
 
     def _scopes(self) -> list[str]:
         whole = {"full": [EVERYTHING], "read": [READ_EVERYTHING]}
@@ -189,6 +194,12 @@ class ChangeForm(TermsForm):
         self.scopes.data = sorted(credential.scopes)
         self.access.data = _WHOLE.get(credential.scopes, "chosen")
         self.show_conditions(credential)
+        self.show_limits(own_limits(credential))
+
+
+def own_limits(credential: Credential) -> tuple[Limit, ...]:
+    """The limits that a key has, or that it shares with another one."""
+    return tuple(stored.limit for stored in credential.applied_limits.own)
 
 
 class RotateForm(ConsoleForm):

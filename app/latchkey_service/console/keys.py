@@ -16,6 +16,7 @@ from latchkey.errors import AccountNotFound, CredentialNotFound
 from latchkey.wording import counted
 from latchkey_service.console.account_lookup import named_account, newest_accounts
 from latchkey_service.console.answers import ROWS_OF_A_PAGE, page_count
+from latchkey_service.console.limit_levels import limits_of_key
 from latchkey_service.console.list_query import ListQuery
 from latchkey_service.console.plots import plot_days, plot_hours
 from latchkey_service.console.sessions import latchkey
@@ -83,12 +84,15 @@ def show_key(api_key: str) -> str:
     """Show one key with its usage and history."""
     credential = find_credential(api_key)
     now, usage = as_of(), latchkey().usage.usage(credential)
+    limits = limits_of_key(credential)
     return render_template(
         "key.html",
         **described_credential(credential, now),
         usage=usage,
-        hours=plot_hours(usage.hours, now.now),
-        days=plot_days(usage.hours, now.now),
+        limits=limits,
+        can_reset=not all(one.is_of_account for one in limits),
+        hours=plot_hours(usage.hours, now.now, usage.limited),
+        days=plot_days(usage.hours, now.now, usage.limited),
         entries=latchkey().store.audit.page(AuditFilter(subject=api_key), _ENTRIES),
     )
 

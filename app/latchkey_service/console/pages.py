@@ -13,6 +13,7 @@ from latchkey_service.console.boxes import boxes
 from latchkey_service.console.key_changes import key_changes
 from latchkey_service.console.key_making import key_making
 from latchkey_service.console.keys import keys
+from latchkey_service.console.limits import limits
 from latchkey_service.console.overview import overview
 from latchkey_service.console.password import password
 
@@ -39,6 +40,7 @@ PAGES: tuple[ConsolePage, ...] = (
     ConsolePage(key_changes),
     ConsolePage(accounts, "Accounts", "accounts.show_list"),
     ConsolePage(account_changes),
+    ConsolePage(limits),
     ConsolePage(overview, "Overview", "overview.show"),
     ConsolePage(boxes, "Boxes", "boxes.show", for_boxes=True),
     ConsolePage(audit, "Audit log", "audit.show"),

@@ -19,6 +19,14 @@ from tests.support.console.visitor import Visitor
 from tests.support.service import Pair, Service
 
 _CALLS = 12
+_LIMITS = {
+    "limit_1-amount": "20",
+    "limit_1-kind": "rate/hour",
+    "limit_1-burst": "5",
+    "limit_2-amount": "50000",
+    "limit_2-kind": "quota/month",
+    "limit_2-name": "monthly",
+}
 _HOUR = 3_600_000
 _HOURS = 40 * 24
 """Of the past that is made up: what a plot shows, and some more."""
@@ -54,23 +62,28 @@ class Demonstration:
         return shown.path.format(**self._names)
 
     def _make_accounts(self) -> dict[str, str]:
-        """Create accounts with keys; returns their ids."""
+        """Create accounts with keys; returns their ids, and the key with limits."""
         ada = Visitor(self._service)
         ada.sign_in()
         metadata = '{"plan": "gold", "region": "eu"}'
-        acme = make_account(ada, "Acme Logistics", external_id="cust-2041", metadata=metadata)
+        limits = {"limit_1-amount": "1000000", "limit_1-kind": "quota/month"}
+        customer = {"external_id": "cust-2041", "metadata": metadata, **limits}
+        acme = make_account(ada, "Acme Logistics", **customer)
         globex = make_account(ada, "Globex", external_id="cust-2042")
         initech = make_account(ada, "Initech", external_id="cust-2043")
         orders = {"access": "chosen", "more_scopes": "account:read orders:read"}
         production = make_key(ada, acme, name="Acme production", **orders)
         make_key(ada, acme, name="Acme staging", mode="test", expiry="90")
+        limited = make_key(ada, acme, name="Acme trial", **orders, **_LIMITS)
         make_key(ada, globex, name="Globex nightly import")
         make_key(ada, initech, name="Initech")
         self._use(production, _CALLS)
+        self._use(limited, _CALLS)
         submit(ada, account_path(globex, "/disable"))
         erase(self._service, initech)
-        self._make_up_the_past({production.api_key: 250})
-        return {"acme": acme, "globex": globex, "initech": initech}
+        self._make_up_the_past({production.api_key: 250, limited.api_key: 20})
+        accounts = {"acme": acme, "globex": globex, "initech": initech}
+        return {**accounts, "limited": limited.api_key}
 
     def _issue(self, name: str, mode: str = "live", **terms: object) -> Pair:
         return self._service.issue(mode, name=name, **terms)

@@ -17,6 +17,7 @@ class _Values(HTMLParser):
         super().__init__()
         self.values: dict[str, str] = {}
         self._textarea = ""
+        self._select = ""
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attributes}
@@ -25,6 +26,11 @@ class _Values(HTMLParser):
         elif tag == "textarea":
             self._textarea = found["name"]
             self.values[self._textarea] = ""
+        elif tag == "select":
+            self._select = found["name"]
+        elif tag == "option" and (self._select not in self.values or "selected" in found):
+            # Without a selected option, a browser sends the first one.
+            self.values[self._select] = found["value"]
         elif tag == "input" and "name" in found:
             if found.get("type") not in ("radio", "checkbox") or "checked" in found:
                 self.values[found["name"]] = found.get("value", "")
