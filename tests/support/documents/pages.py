@@ -43,8 +43,8 @@ _PASSWORD = "correct horse battery"
 # A line, and what takes its place where nobody types answers and nothing is downloaded.
 _TYPED = [
     (
-        r"(latchkey (?:accounts revoke-keys|apply|keys revoke|audit accept|audit restart|restore|"
-        r"admin remove)\b"
+        r"(latchkey (?:accounts revoke-keys|apply|keys revoke|limits reset|audit accept|"
+        r"audit restart|restore|admin remove)\b"
         r"(?![^#\n]* --yes)[^#\n|]*)",
         r"\1 --yes ",
     ),
