@@ -219,7 +219,7 @@ LimitLevelObject = Annotated[
 """A limit with what remains of it."""
 
 
-class LimitLevel(Protocol):
+class LevelOfLimit(Protocol):
     """A limit with what remains of it. ``reset_at`` is None if it is never filled again."""
 
     @property
@@ -232,7 +232,7 @@ class LimitLevel(Protocol):
     def source(self) -> LimitSource: ...
 
 
-def limit_level_objects(levels: Sequence[LimitLevel]) -> list[dict[str, Any]]:
+def limit_level_objects(levels: Sequence[LevelOfLimit]) -> list[dict[str, Any]]:
     """Limits with what remains of them."""
     return [
         {

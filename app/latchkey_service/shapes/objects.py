@@ -14,7 +14,7 @@ from latchkey.credentials.models import Credential, Mode, Origin, Status, Usage
 from latchkey.credentials.tokens import SECRET_PATTERN
 from latchkey_service.shapes.fields import ApiKey, Scope, Time
 from latchkey_service.shapes.limits import (
-    LimitLevel,
+    LevelOfLimit,
     LimitLevelObject,
     LimitObject,
     limit_level_objects,
@@ -80,7 +80,7 @@ class OwnCredentialObject(CredentialObject):
     def with_levels(
         cls,
         credential: Credential,
-        levels: Sequence[LimitLevel],
+        levels: Sequence[LevelOfLimit],
         last_used_at: datetime | None,
         now: datetime,
         rotation_age: timedelta,
@@ -153,7 +153,7 @@ class UsageObject(UsageFields, _UsedKey):
 
     @classmethod
     def of(
-        cls, api_key: str, usage: Usage, levels: Sequence[LimitLevel], now: datetime
+        cls, api_key: str, usage: Usage, levels: Sequence[LevelOfLimit], now: datetime
     ) -> UsageObject:
         """The object for the usage of a credential at ``now``."""
         return cls(api_key=api_key, **_usage_fields(usage, levels, now))
@@ -168,14 +168,14 @@ class AccountUsageObject(UsageFields, _UsedAccount):
         account_id: str,
         mode: Mode,
         usage: Usage,
-        levels: Sequence[LimitLevel],
+        levels: Sequence[LevelOfLimit],
         now: datetime,
     ) -> AccountUsageObject:
         """The object for the usage of an account at ``now``."""
         return cls(account=account_id, mode=mode, **_usage_fields(usage, levels, now))
 
 
-def _usage_fields(usage: Usage, levels: Sequence[LimitLevel], now: datetime) -> dict[str, Any]:
+def _usage_fields(usage: Usage, levels: Sequence[LevelOfLimit], now: datetime) -> dict[str, Any]:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     days: dict[datetime, int] = {}
     for hour, uses in usage.hours.items():
