@@ -75,10 +75,8 @@ class PostgresqlBoxStore:
     def confirm(self, box_id: str, number: int, nonce: int) -> bool:
         """In one UPDATE of the live box, if the log has the row.
 
-        It does not wait for the disk. A server that fails may forget a confirmation, and changes
-        then wait for the next one; it never forgets a row of the log that was confirmed, since
-        such a row was durable before. But it waits for a synchronous standby: without that, a
-        former primary would renew the lease while another one answers changes.
+        It waits for a synchronous standby: otherwise, a former primary would renew the lease while
+        another one answers changes.
         """
         change = update(boxes).where(boxes.c.id == box_id, boxes.c.live)
         if number:
@@ -87,7 +85,7 @@ class PostgresqlBoxStore:
             )
             change = change.where(row.exists())
         confirmed = func.greatest(boxes.c.confirmed, number)
-        with self._connections.updating_boxes(durably=False) as connection:
+        with self._connections.updating_boxes() as connection:
             done = connection.execute(change.values(confirmed=confirmed, seen_at=_NOW))
             return done.rowcount == 1
 

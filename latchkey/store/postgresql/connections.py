@@ -29,10 +29,6 @@ CHANNEL = "latchkey_changes"
 # account may update each of its keys.
 _READ_FACTOR = 10
 _STATEMENT_FACTOR = 3
-_AS_A_STANDBY_NEEDS = (
-    "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_standby_names')"
-    " WHEN '' THEN 'off' ELSE 'on' END, true)"
-)
 
 
 class PostgresqlConnections:
@@ -129,16 +125,12 @@ class PostgresqlConnections:
             _commit(driver, wakes=False)
 
     @contextmanager
-    def updating_boxes(self, *, durably: bool = True) -> Iterator[Connection]:
-        """A connection in a transaction that takes no turn, wakes no box and waits briefly.
-
-        Without ``durably``, a server without a synchronous standby may forget the commit if it
-        fails: it does not wait for the disk.
-        """
+    def updating_boxes(self) -> Iterator[Connection]:
+        """A connection in a transaction that takes no turn, wakes no box and waits briefly."""
         with self._transaction() as connection:
             driver = driver_of(connection)
             driver.patience = self._brief_patience
-            driver.execute(_beginning(self._brief_patience, durably=durably))
+            driver.execute(_beginning(self._brief_patience))
             yield connection
             _commit(driver, wakes=False)
 
@@ -232,9 +224,7 @@ def driver_of(connection: Connection) -> BoundedConnection:
     return driver
 
 
-def _beginning(
-    timeout: float, turn: int | None = None, *, durably: bool = True, idle: float | None = None
-) -> bytes:
+def _beginning(timeout: float, turn: int | None = None, *, idle: float | None = None) -> bytes:
     """The statements that begin a transaction, and wait for its turn if it takes one.
 
     ``timeout``, in seconds, limits each wait for a lock. If this process is stopped or cut off
@@ -242,11 +232,7 @@ def _beginning(
     it, or LONGEST_IDLE if that is less, so that others get the lock in time. Each statement
     sees what was committed when it begins, and SET reads nothing. So every read of the transaction
     comes after the lock, and sees what earlier changes have committed.
-
-    Without ``durably``, the commit waits for the disk only if it waits for a standby: the standby
-    may be the primary already, and then this server must not confirm anything.
     """
-    durability = "SET LOCAL synchronous_commit = on" if durably else _AS_A_STANDBY_NEEDS
     milliseconds = max(1, round(timeout * 1000))
     seconds = min(timeout / 2 if idle is None else idle, LONGEST_IDLE)
     return (
@@ -254,12 +240,12 @@ def _beginning(
         f"SET LOCAL lock_timeout = {milliseconds};"
         f"SET LOCAL idle_in_transaction_session_timeout = {max(1, round(seconds * 1000))};"
         f"{'' if turn is None else f'SELECT pg_advisory_xact_lock({turn});'}"
-        f"{durability}"
+        "SET LOCAL synchronous_commit = on"
     ).encode()
 
 
 def _commit(driver: BoundedConnection, *, wakes: bool) -> None:
-    """Commit; raises StoreError unless that is confirmed as ``_beginning`` has asked for."""
+    """Commit, durably on the server and its synchronous standbys; raises StoreError otherwise."""
     if driver.info.transaction_status != TransactionStatus.INTRANS:
         # COMMIT would succeed, and roll back.
         driver.rollback()
