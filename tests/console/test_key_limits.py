@@ -216,3 +216,5 @@ def test_keys_at_their_limit(console: Service, ada: Visitor) -> None:
         )
 
     wait_until(shows, "the refusals in the overview")
+    page = ada.get("/console/overview/").text
+    assert re.search(r"Rate of the key or its account</div></td>\s*<td[^>]*><div>[1-9]", page)

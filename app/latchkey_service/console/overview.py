@@ -31,6 +31,8 @@ _REFUSALS = (
     (Count.NOT_YET_VALID, "Key that is not valid yet"),
     (Count.ADDRESS, "Network address that the key does not allow"),
     (Count.ENDPOINT, "Method or path that the key does not allow"),
+    (Count.RATE_LIMITED, "Rate of the key or its account"),
+    (Count.QUOTA_EXCEEDED, "Quota of the key or its account"),
     (Count.AMBIGUOUS, "Two schemes in one request"),
     (Count.TOO_MANY_FAILURES, "Too many failures from one address"),
     (Count.FAILED, "Database error"),
