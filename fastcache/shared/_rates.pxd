@@ -5,6 +5,12 @@ from libc.stdint cimport UINT64_MAX, uint64_t
 from fastcache.shared._tallies cimport Tallies
 
 
+cdef extern from "_atomics.h":
+    bint fastcache_compare_exchange(
+        uint64_t *word, uint64_t expected, uint64_t desired
+    ) noexcept nogil
+
+
 cdef class Rate:
     cdef readonly uint64_t row
     cdef readonly uint64_t interval     # nanoseconds per unit
@@ -46,3 +52,15 @@ cdef inline bint admits(
         return True
     wait[0] = used - room
     return False
+
+
+cdef inline bint lowers(uint64_t *word, uint64_t seen, uint64_t now, uint64_t span) noexcept nogil:
+    """Lower a time that is further ahead than a rate with this span can set; then ask again.
+
+    It is of a former rate of the row, whose bucket took longer to fill. The bucket is empty now.
+    The clock must have been read after the word.
+    """
+    if ahead(seen, now) <= span:
+        return False
+    fastcache_compare_exchange(word, seen, now + span)
+    return True

@@ -4,7 +4,8 @@
 Each limit has one 64-bit word: the time when its bucket is full again, in nanoseconds of a clock
 that all processes read. This is the generic cell rate algorithm (GCRA) of ITU-T I.371. Taking
 `cost` units moves that time on by `cost * interval`, and is admitted if it is then no more than
-`burst * interval` ahead. A refusal writes nothing.
+`burst * interval` ahead. A refusal writes nothing, except that it lowers a time that is further
+ahead than that: the row had another rate before, whose bucket took longer to fill.
 
 A word is changed only by compare-exchange, and never under a lock: a process that is stopped or
 killed in the middle of an update holds up nobody. It is loaded before the clock is read, so the
@@ -24,9 +25,6 @@ from fastcache.shared._words cimport word_from
 cdef extern from "_atomics.h":
     uint64_t fastcache_load(uint64_t *word) noexcept nogil
     void fastcache_store(uint64_t *word, uint64_t value) noexcept nogil
-    bint fastcache_compare_exchange(
-        uint64_t *word, uint64_t expected, uint64_t desired
-    ) noexcept nogil
 
 cdef extern from "_clock.h":
     int FASTCACHE_BOOTTIME
@@ -160,8 +158,8 @@ cdef class RateTable:
         self.checked()
         cdef Rate one = <Rate>rate
         cdef uint64_t word = fastcache_load(self.word_of(one))
-        cdef uint64_t used = ahead(word, self.now())
-        return Level(0 if used >= one.span else (one.span - used) // one.interval, used)
+        cdef uint64_t used = min(ahead(word, self.now()), one.span)
+        return Level((one.span - used) // one.interval, used)
 
     def reset(self, row):
         """Fill the bucket of a row. Raises IndexError if it is not backed."""
@@ -203,9 +201,15 @@ cdef class RateTable:
         if count > 1:
             for i in range(count):
                 rate = <Rate>rates[i]
-                seen = fastcache_load(words[i])
-                if not admits(rate.interval, rate.burst, seen, at[0], cost, wait):
-                    return i
+                while True:
+                    seen = fastcache_load(words[i])
+                    if admits(rate.interval, rate.burst, seen, at[0], cost, wait):
+                        break
+                    if ahead(seen, at[0]) <= rate.span:
+                        return i
+                    # Another process may have read the clock later.
+                    at[0] = self.now()
+                    lowers(words[i], seen, at[0], rate.span)
         for i in range(count):
             rate = <Rate>rates[i]
             while True:
@@ -214,6 +218,8 @@ cdef class RateTable:
                 seen = fastcache_load(words[i])
                 at[0] = self.now()
                 if not admits(rate.interval, rate.burst, seen, at[0], cost, wait):
+                    if lowers(words[i], seen, at[0], rate.span):
+                        continue
                     for k in range(i):
                         fastcache_compare_exchange(
                             words[k], after[k], after[k] - (<Rate>rates[k]).interval * cost

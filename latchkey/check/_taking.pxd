@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from fastcache.shared._quotas cimport QuotaTable
-from fastcache.shared._rates cimport RateTable, admits
+from fastcache.shared._rates cimport RateTable, admits, lowers
 from fastcache.shared._words cimport Counters
 from latchkey.native._vector cimport expected, unexpected
 from latchkey.native._words cimport load, load_relaxed
@@ -101,6 +101,8 @@ cdef inline int take_rate(
         seen = load(word)
         at = table.now()
         if not admits(interval, most, seen, at, cost, &taking.wait):
+            if lowers(word, seen, at, interval * most):
+                continue
             return ONE_REFUSED
         after[0] = max(seen, at) + interval * cost
         if expected(compare_exchange(word, seen, after[0])):

@@ -10,7 +10,7 @@ If several boxes divide rates, each box has a part of a rate: its units take as 
 and its burst is as many times smaller, at least 1.
 
 A word is loaded before the clock is read, and both again when an exchange fails (fastcache.shared,
-RateTable). A refusal writes nothing.
+RateTable). A refusal writes nothing, except that it lowers the time of a former, slower rate.
 """
 
 cimport cython
@@ -25,7 +25,7 @@ from fastcache.shared._quotas cimport (
     read_standing,
     spend_units,
 )
-from fastcache.shared._rates cimport RateTable, admits, ahead
+from fastcache.shared._rates cimport RateTable, admits, ahead, lowers
 from latchkey.box._counters cimport BOXES
 from latchkey.native._vector cimport unexpected
 from latchkey.native._words cimport load
@@ -86,6 +86,21 @@ cdef int decide_quota(
     return ONE_REFUSED
 
 
+cdef int look_at_rate(
+    RateTable table, Step *step, uint64_t parts, uint64_t *word, uint64_t cost, Taking *taking
+) except -1:
+    cdef uint64_t interval = step.interval * parts
+    cdef uint64_t most = burst_of(step, parts)
+    cdef uint64_t seen, at
+    while True:
+        seen = load(word)
+        at = table.now()
+        if admits(interval, most, seen, at, cost, &taking.wait):
+            return ALL_TAKEN
+        if not lowers(word, seen, at, interval * most):
+            return ONE_REFUSED
+
+
 cdef int look_at_all(
     Step *steps, int count, Tables tables, uint64_t **words, uint64_t cost, int64_t now,
     Taking *taking
@@ -93,7 +108,6 @@ cdef int look_at_all(
     """Look without taking. A refusal comes before a quota that needs the store."""
     cdef uint64_t parts = parts_of(tables)
     cdef uint64_t unused
-    cdef uint64_t seen, at
     cdef Step *step
     cdef int verdict, found = ALL_TAKEN, index = -1, i
     for i in range(count):
@@ -101,13 +115,7 @@ cdef int look_at_all(
         if step.kind == QUOTA:
             verdict = decide_quota(step, words[i], cost, now, True, &unused, taking)
         else:
-            seen = load(words[i])
-            at = rates_of(tables, step).now()
-            verdict = ONE_REFUSED
-            if admits(
-                step.interval * parts, burst_of(step, parts), seen, at, cost, &taking.wait
-            ):
-                verdict = ALL_TAKEN
+            verdict = look_at_rate(rates_of(tables, step), step, parts, words[i], cost, taking)
         if verdict == ONE_REFUSED:
             taking.index = i
             return ONE_REFUSED
@@ -167,9 +175,9 @@ cdef bint show(Step *step, Tables tables, int64_t now, Shown *shown) except -1:
     parts = parts_of(tables)
     interval = step.interval * parts
     word = 0 if words == NULL else load(words)
-    used = ahead(word, rates_of(tables, step).now())
     span = interval * burst_of(step, parts)
-    shown.remaining = 0 if used >= span else (span - used) // interval
+    used = min(ahead(word, rates_of(tables, step).now()), span)
+    shown.remaining = (span - used) // interval
     shown.reset = used // SECOND + (used % SECOND != 0)
     return True
 

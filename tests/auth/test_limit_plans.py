@@ -60,6 +60,21 @@ def test_any_number_of_boxes_leads_to_an_outcome(boxes: int) -> None:
     assert plan.take(tables, 1_000_000).wait_ns is None
 
 
+@pytest.mark.parametrize("beside", [(), (StoredLimit(2, rate_limit("1/second", "other")),)])
+def test_a_faster_rate_does_not_wait_for_the_slower_one_before(
+    beside: tuple[StoredLimit, ...],
+) -> None:
+    clock = Clock()
+    tables = new_tables(clock)
+    assert LimitPlan((StoredLimit(1, rate_limit("3/hour")),)).take(tables, 3).verdict == TAKEN
+    changed = LimitPlan((*beside, StoredLimit(1, rate_limit("10/second"))))
+    assert changed.look(tables).levels()[-1] == ("default", 0, 1)
+    outcome = changed.take(tables)
+    assert (outcome.verdict, outcome.wait_ns) == (REFUSED, SECOND // 10)
+    clock.now += SECOND // 10
+    assert changed.take(tables).verdict == TAKEN
+
+
 def test_units_are_given_back_to_earlier_limits() -> None:
     """The second limit refuses between the look and the taking: another process was faster."""
     second = StoredLimit(2, rate_limit("1/minute", "slow"))

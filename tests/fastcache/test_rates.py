@@ -153,22 +153,34 @@ def test_rows_are_apart_and_equal_rows_share(table: RateTable) -> None:
     assert table.take((same,)).refused_by is None
 
 
-def test_a_smaller_rate_starts_from_what_was_spent(table: RateTable, clock: Clock) -> None:
+def test_a_smaller_rate_begins_empty_after_a_larger_one(table: RateTable, clock: Clock) -> None:
     table.take((Rate(0, 10, 100),), 100)
     smaller = Rate(0, 10, 10)
-    assert table.level(smaller) == Level(0, 1000)
-    assert table.take((smaller,)) == Taken(clock.now, 0, 910)
-    clock.now += 910
+    assert table.level(smaller) == Level(0, 100)
+    assert table.take((smaller,)) == Taken(clock.now, 0, 10)
+    clock.now += 10
     assert table.take((smaller,)) == Taken(clock.now)
 
 
-def test_a_damaged_word_refuses_and_does_not_overflow(clock: Clock) -> None:
+@pytest.mark.parametrize("beside", [(), (Rate(1, 1, 1),)])
+def test_a_faster_rate_does_not_wait_for_the_slower_one_before(
+    table: RateTable, clock: Clock, beside: tuple[Rate, ...]
+) -> None:
+    hourly, quick = Rate(0, 1_200, 3), Rate(0, 6, 20)
+    assert table.take((hourly,), 3).refused_by is None
+    assert table.take((*beside, quick)) == Taken(clock.now, len(beside), 6)
+    clock.now += 12
+    assert table.take((*beside, quick), 1).refused_by is None
+    assert table.level(quick) == Level(1, 114)
+
+
+def test_a_damaged_word_refuses_until_the_bucket_is_full_again(clock: Clock) -> None:
     memory = bytearray(struct.pack("=Q", 2**64 - 1))
     table = RateTable(1, memory=memory, timer=clock)
     rate = Rate(0, YEAR, 1)
-    assert table.take((rate,)).refused_by == 0
     assert table.level(rate).remaining == 0
-    assert memory == struct.pack("=Q", 2**64 - 1)
+    assert table.take((rate,)) == Taken(clock.now, 0, YEAR)
+    assert memory == struct.pack("=Q", clock.now + YEAR)
 
 
 def test_the_longest_rate_is_exact(clock: Clock) -> None:
