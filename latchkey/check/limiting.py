@@ -39,6 +39,10 @@ _LOCKS = 64
 # Seconds for which a quota that was used up is not asked for again. Others may give units back.
 _USED_UP = 1.0
 _MOST_USED_UP = 4_096
+# A reservation that fails after this many seconds keeps others from waiting as long.
+_SLOW = 1.0
+# Seconds for which no reservation is tried after that.
+_PAUSE = 1.0
 _SECOND = 1_000_000_000
 _DAY = 86_400
 _NEVER = 65_535
@@ -60,6 +64,13 @@ class _Failure(NamedTuple):
 
     at: float
     detail: str
+
+
+class _Stall(NamedTuple):
+    """A failure that the database took long for, and until when no reservation is tried."""
+
+    detail: str
+    until: float
 
 
 class Limiter:
@@ -94,6 +105,8 @@ class Limiter:
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._used_up: dict[int, _UsedUp] = {}
         self._failures: dict[int, _Failure] = {}
+        self._stall: _Stall | None = None
+        self._trial = threading.Lock()
 
     def take(self, plan: LimitPlan, credential_id: int, cost: int = 1) -> LimitOutcome:
         """Take ``cost`` units from each limit of a plan, or from none.
@@ -122,7 +135,24 @@ class Limiter:
         """Reserve units of the quota that an outcome names; returns the plan to go on with.
 
         That is another one if the quota was changed since the plan was read. Raises QuotaExceeded.
+
+        While the database is stalled, one thread at a time tries again. The others fail at once, so
+        that requests that need no reservation find free threads.
         """
+        stall = self._stall
+        if stall is None:
+            return self._reserve_in_turn(plan, outcome, credential_id)
+        if self._timer() < stall.until or not self._trial.acquire(blocking=False):
+            raise StoreError(stall.detail)
+        try:
+            return self._reserve_in_turn(plan, outcome, credential_id)
+        finally:
+            self._trial.release()
+
+    def _reserve_in_turn(
+        self, plan: LimitPlan, outcome: LimitOutcome, credential_id: int
+    ) -> LimitPlan:
+        """The same, after all others that reserve units of the quota."""
         stored, cost = plan.limits[outcome.index], outcome.cost
         quotas = self.tables.quotas
         turn = stored.id % _LOCKS
@@ -146,8 +176,12 @@ class Limiter:
             try:
                 found = self._store.reserve(stored.id, self._segment, cost, self._clock(), held)
             except StoreError as error:
-                self._failures[turn] = _Failure(self._timer(), error.detail)
+                now = self._timer()
+                self._failures[turn] = _Failure(now, error.detail)
+                slow = now - began >= _SLOW
+                self._stall = _Stall(error.detail, now + _PAUSE) if slow else None
                 raise
+            self._stall = None
             if found is None:
                 raise StoreError(f"the limit {stored.id} is not in the database")
             if self._publish(self._store, stored.id, found) or found.suffices:

@@ -230,3 +230,40 @@ def test_threads_that_wait_for_a_failing_reservation_do_not_repeat_it(box: Box) 
     moved.rename(box.worker.path)
     limiter.take(plan, key.id)
     assert gated.begun == 2
+
+
+def test_while_the_database_is_stalled_one_thread_tries_to_reserve(box: Box) -> None:
+    key, other = box.issue(TOTAL), box.issue(TOTAL)
+    gated = Gated(box.worker.store.limits)
+    now = 0.0
+    limiter = Limiter(
+        box.shared.limits,
+        cast(LimitStore, gated),
+        "a" * 32,
+        box.worker.authenticator.counters,
+        box.shared.count_refusal,
+        timer=lambda: now,
+    )
+    plan, plan_of_other = box.plan(key), box.plan(other)
+    moved = box.worker.path.rename(box.worker.path.with_suffix(".moved"))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(limiter.take, plan, key.id)
+        wait_until(lambda: gated.begun == 1, "a reservation in the database")
+        now = 10.0
+        gated.open.set()
+        assert isinstance(first.exception(PATIENCE), StoreError)
+        with pytest.raises(StoreError):
+            limiter.take(plan_of_other, other.id)
+        assert gated.begun == 1
+        now = 11.0
+        gated.open.clear()
+        trial = pool.submit(limiter.take, plan, key.id)
+        wait_until(lambda: gated.begun == 2, "a trial")
+        with pytest.raises(StoreError):
+            limiter.take(plan_of_other, other.id)
+        assert gated.begun == 2
+        moved.rename(box.worker.path)
+        gated.open.set()
+        assert trial.exception(PATIENCE) is None
+    limiter.take(plan_of_other, other.id)
+    assert gated.begun == 3
