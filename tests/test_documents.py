@@ -318,7 +318,8 @@ def test_a_server_serves_the_blocks_behind_it_and_is_stopped() -> None:
         "```sh run\nlatchkey init >/dev/null\n```\n```sh serve\nlatchkey serve\n```\n"
         '```sh run\ncurl -H "Authorization: Bearer sk_live_…" http://127.0.0.1:8080/v1/account\n```\n'
         '```json output\n{"object": "account", "id": "…", "name": "test", "mode": "live",'
-        ' "api_key": "ak_live_…", "scopes": ["*"], "external_id": null, "metadata": null}\n```\n'
+        ' "api_key": "ak_live_…", "scopes": ["*"], "external_id": null, "metadata": null,'
+        ' "limits": []}\n```\n'
     )
     follow(served)
     asks = "```sh run exit=7\ncurl http://127.0.0.1:8080/health\n```\n"

@@ -206,10 +206,13 @@ def store_limits(
 
     A limit that the holder had under the same name keeps its state.
     """
+    wanted = tuple(limits)
+    if not wanted:
+        return ()
     rows = connection.execute(_OF_HOLDER, {"holder": holder, "mode": mode})
     present = {row.name: record_of(row) for row in rows}
     stored = []
-    for limit in limits:
+    for limit in wanted:
         found = present.get(limit.name)
         if found is None:
             new = insert(limit_state).returning(limit_state.c.id)

@@ -45,6 +45,7 @@ def test_account(service: Service, live: Pair) -> None:
         "scopes": ["*"],
         "external_id": None,
         "metadata": None,
+        "limits": [],
     }
     assert service.get("/v1/account", live.headers).json["id"] == account_id
 
@@ -78,6 +79,8 @@ def test_created_credential(service: Service, live: Pair) -> None:
         "networks_mode": "enforce",
         "endpoints": None,
         "metadata": None,
+        "limits": None,
+        "limits_of": None,
     }
     assert (
         service.get("/v1/account", Pair(made["api_key"], made["api_secret"]).bearer).status == 200

@@ -246,7 +246,7 @@ WRONG_LIMITS = [
 A_LIMIT = "a whole number from 1 to 100"
 ALLOWED = (
     "allowed are name, account, mode, scopes, expires_at, enabled, not_before, networks, "
-    "networks_mode, endpoints, metadata"
+    "networks_mode, endpoints, metadata, limits"
 )
 TOO_LONG = "a" * 5_000
 

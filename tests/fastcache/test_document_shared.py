@@ -15,6 +15,8 @@ from fastcache.shared import (
     BloomFilter,
     Counters,
     KeyedDigest,
+    Quota,
+    QuotaTable,
     Rate,
     RateTable,
     Region,
@@ -142,6 +144,24 @@ def test_rates() -> None:
     assert Child(lambda: os._exit(10 + admitted())).wait() == 10 + 3
     now[0] = 21
     assert admitted() == 2
+
+
+@holds(
+    "`QuotaTable`, `Quota`: quotas, spent from what a database has granted: never more than was "
+    "granted"
+)
+def test_quotas() -> None:
+    memory = mmap.mmap(-1, mmap.PAGESIZE)
+    table = QuotaTable(1, memory=memory)
+    table.publish(0, 1, 1, 5, 65_535)
+
+    def spent() -> int:
+        return sum(
+            QuotaTable(1, memory=memory).spend(Quota(0, 1), 1, 20_000) is True for _ in range(4)
+        )
+
+    assert Child(lambda: os._exit(10 + spent())).wait() == 10 + 4
+    assert spent() == 1
 
 
 @holds("`BloomFilter`: a set of digests without false negatives")

@@ -118,7 +118,7 @@ def test_the_log_of_a_killed_process_outlives_the_failure_of_its_file(
         "import os, sqlite3, sys\n"
         "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
         "c.execute('INSERT INTO credential VALUES (9,?,?,?,(SELECT id FROM account),?,NULL,?,0,"
-        'NULL,NULL,NULL,NULL,NULL,NULL,"derived",NULL,NULL)\','
+        'NULL,NULL,NULL,NULL,NULL,NULL,"derived",NULL,NULL,NULL,NULL)\','
         " [sys.argv[2], bytes(32), '1' * 16, 'live', '*'])\n"
         "os._exit(0)"
     )
