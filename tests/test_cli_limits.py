@@ -225,7 +225,7 @@ def test_without_a_service_the_database_is_shown(box: Service) -> None:
         "key\tdefault\t5 per hour\t5\tnow",
         "key\tquota\tquota of 3 in total\t3\tnever",
     ]
-    assert printed.stderr.startswith("No service runs on this machine: rates are full, and")
+    assert printed.stderr.startswith("No memory of a running service was found: rates are")
     done = asked(box, "limits", "reset", key.api_key, "--yes")
     assert (done["reset"], done["service_running"]) == (["default", "quota"], False)
 

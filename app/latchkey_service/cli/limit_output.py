@@ -19,8 +19,10 @@ from latchkey_service.cli.session import Session
 from latchkey_service.shapes.limit_texts import readable_limit, readable_limits
 from latchkey_service.shapes.limits import limit_level_objects
 
+# A service may run whose memory was removed.
 _NOT_RUNNING = (
-    "No service runs on this machine: rates are full, and quotas are as the database has them."
+    "No memory of a running service was found: rates are shown as full, and quotas as the database "
+    "has them."
 )
 
 
