@@ -263,6 +263,9 @@ def test_what_a_check_takes(service: Service, boss: Pair, verifier: Pair) -> Non
     refused = check(service, verifier, key, cost=6)
     assert (refused["valid"], refused["code"]) == (False, "RATE_LIMITED")
     assert refused["api_key"] == key.api_key
+    monthly = limited_key(service, boss, {"name": "m", "quota": 20, "period": "month"})
+    (quota,) = check(service, verifier, monthly)["limits"]
+    assert quota["reset_at"].endswith("-01T00:00:00.000Z")
     assert left(refused) == [("d", 5), ("q", 16)]
     refused = check(service, verifier, key, cost=1_000_000)
     assert (refused["code"], left(refused)) == ("RATE_LIMITED", [("d", 5), ("q", 16)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BaseModel, Field
@@ -10,9 +10,10 @@ from pydantic import AfterValidator, BaseModel, Field
 from latchkey.addresses import parse_address
 from latchkey.check._limits import LimitOutcome
 from latchkey.credentials.conditions import RequestFacts
+from latchkey.credentials.limits import Limit, QuotaLimit
 from latchkey.credentials.models import Mode, Principal
 from latchkey.credentials.scopes import MOST_SCOPES, parse_scope
-from latchkey.credentials.times import utc_now
+from latchkey.credentials.times import to_milliseconds, utc_now
 from latchkey.errors import ApiError, InvalidCredential, InvalidRequest
 from latchkey_service.shapes.conditions import RequestModel, without_default
 from latchkey_service.shapes.fields import ApiKey, Scope, Time
@@ -228,17 +229,27 @@ def _remaining(limits: LimitOutcome | None) -> list[RemainingLimit]:
     if limits is None:
         return []
     now, plan = utc_now(), limits.plan
+    levels = limits.levels(now=to_milliseconds(now))
     return [
         RemainingLimit(
             name=stored.limit.name,
             remaining=remaining,
-            reset_at=None if reset is None else now + timedelta(seconds=reset),
+            reset_at=_reset_at(stored.limit, now, reset),
             source=source,
         )
         for stored, source, (_, remaining, reset) in zip(
-            plan.limits, plan.sources, limits.levels(), strict=True
+            plan.limits, plan.sources, levels, strict=True
         )
     ]
+
+
+def _reset_at(limit: Limit, now: datetime, reset: int | None) -> datetime | None:
+    """When all units are available again; ``reset`` is in seconds, rounded up."""
+    if reset is None:
+        return None
+    found = now + timedelta(seconds=reset)
+    # A period ends at midnight.
+    return found.replace(microsecond=0) if isinstance(limit, QuotaLimit) else found
 
 
 def _plain_path(path: str | None) -> str | None:
