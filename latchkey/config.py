@@ -193,20 +193,21 @@ class Settings(BaseModel):
         default="",
         description="The rate limit of keys without limits of their own: `COUNT/second`, "
         "`/minute`, `/hour` or `/day`, at most 1000000 per second, such as `100/minute`. "
-        "`100/minute,burst=20` admits 20 at once; without a burst, it is the count. If empty, "
-        "these keys have no limit.",
+        "`100/minute,burst=20` admits 20 requests at once; the default burst is the count. If "
+        "empty, these keys have no limit.",
     )
     ratelimit_headers: HeaderStyle = Field(
         default="standard",
         description="The headers that tell clients what remains of their limits: `standard` sends "
         "`RateLimit-Policy` and `RateLimit` with all limits, `x` sends `X-RateLimit-Limit`, "
-        "`X-RateLimit-Remaining` and `X-RateLimit-Reset` of the one that is nearest to its end.",
+        "`X-RateLimit-Remaining` and `X-RateLimit-Reset` of the one with the smallest remaining "
+        "share.",
     )
     rate_share: Literal["full", "divide"] = Field(
         default="full",
-        description="With PostgreSQL, the share of a rate limit that each box admits: `full`, or "
-        "`divide` for the rate divided by the number of live boxes. Quotas are counted over all "
-        "boxes in either case.",
+        description="With PostgreSQL, the share of a rate that each box admits: `full` is the "
+        "whole rate, `divide` the rate divided by the number of live boxes. Quotas are always "
+        "counted over all boxes.",
     )
     registration: Literal["open", "off"] = Field(
         default="open",

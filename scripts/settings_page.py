@@ -239,20 +239,20 @@ SUBJECTS = (
             ),
             "default_limit": Note(
                 "requests in a period",
-                "A request beyond the limit is answered 429 with `Retry-After`. A restart may "
-                "forget what was used, so it can admit one burst more.",
+                "A request beyond the limit is answered 429 with `Retry-After`. After a restart, "
+                "rates are full, so one burst more may be admitted.",
                 "100/minute,burst=20",
             ),
             "ratelimit_headers": Note(
                 "",
-                "Answers to requests without limits have no such headers.",
+                "Answers to requests that no limit applies to have none of these headers.",
                 "x",
             ),
             "rate_share": Note(
                 "",
-                "While the number of boxes changes, they may admit more or less for a few "
-                "seconds. A rate of 1 per period and box cannot be divided further in its burst. "
-                "SQLite has only one box.",
+                "With `divide`, boxes may admit more or less for a few seconds after their number "
+                "has changed. The burst is divided too, but each box admits a burst of at least "
+                "1. SQLite has only one box.",
                 "divide",
             ),
             "scopes": Note(

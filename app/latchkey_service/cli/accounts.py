@@ -78,7 +78,7 @@ def create_account(
 ) -> None:
     """Create an account.
 
-    Its limits apply to all its keys together, separately for live and for test keys.
+    Its limits apply to all its keys together, separately for live and test keys.
     """
     given: dict[str, object] = {"name": name, **limits}
     if external_id is not None:
@@ -173,7 +173,7 @@ def change_account(
 ) -> None:
     """Change the name, the external id, the metadata or the limits of an account.
 
-    A quota in total keeps what was spent of it: to begin it anew, use latchkey limits reset.
+    A quota in total keeps what was spent of it. To begin it anew, use latchkey limits reset.
     """
     given: dict[str, object] = dict(limits)
     if name is not None:

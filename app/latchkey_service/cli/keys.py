@@ -149,8 +149,8 @@ def list_keys(
 def show_key(api_key: str, as_json: bool) -> None:
     """Show one key, with what remains of its limits.
 
-    What remains is read from the memory of the running service. Without one, rates are shown as
-    full, and quotas as the database has them.
+    What remains is read from the memory of the running service. If no service runs, rates are shown
+    as full, and quotas as the database has them.
     """
     with reading() as session:
         credential = session.credentials.get(api_key, None)
@@ -198,8 +198,8 @@ def change_key(
 ) -> None:
     """Change the name, the scopes, the expiry, the limits or the conditions of a key.
 
-    A key that shares the limits of another key gets limits of its own when you set them. A quota in
-    total keeps what was spent of it: to begin it anew, use latchkey limits reset.
+    If you set limits on a key that shares the limits of another key, it gets limits of its own. A
+    quota in total keeps what was spent of it. To begin it anew, use latchkey limits reset.
     """
     given: dict[str, object] = {**conditions, **limits}
     if name is not None:

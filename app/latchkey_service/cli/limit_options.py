@@ -42,8 +42,8 @@ _OPTIONS = (
         multiple=True,
         metavar="[NAME=]RATE",
         help="A rate, such as 100/minute, or 100/minute,burst=20 to allow 20 requests at once. "
-        "Periods are second, minute, hour and day. May be repeated with other names. The given "
-        "limits and quotas replace all present ones.",
+        "Periods are second, minute, hour and day. May be repeated with different names. The "
+        "given rates and quotas replace all present limits.",
     ),
     click.option(
         "--quota",
@@ -53,12 +53,12 @@ _OPTIONS = (
         metavar="[NAME=]QUOTA",
         help="A quota of a calendar period in UTC, such as 1000000/month, or "
         "1000000/month,refill_on=5 for months that begin on day 5. Periods are day, month and "
-        "total, which never begins again. May be repeated with other names.",
+        "total, which never ends. May be repeated with different names.",
     ),
     click.option(
         "--no-limits",
         is_flag=True,
-        help="Remove all limits. LATCHKEY_DEFAULT_LIMIT then applies to a key.",
+        help="Remove all limits. LATCHKEY_DEFAULT_LIMIT then applies to keys.",
     ),
 )
 

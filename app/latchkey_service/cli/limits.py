@@ -1,4 +1,4 @@
-"""``latchkey limits``: what remains of the limits of a key or an account, and resets of them."""
+"""``latchkey limits``: show what remains of the limits of a key or an account, and reset them."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def show_limits(holder: str, as_json: bool) -> None:
     """Show what remains of the limits that apply to a key, or of those of an account.
 
     For a key, the limits of its account and the default limit are included. What remains is read
-    from the memory of the running service. Without one, rates are shown as full, and quotas as the
-    database has them.
+    from the memory of the running service. If no service runs, rates are shown as full, and quotas
+    as the database has them.
     """
     with reading() as session:
         found = _named(session, holder)
@@ -60,10 +60,10 @@ def show_limits(holder: str, as_json: bool) -> None:
 def reset_limits(holder: str, name: str | None, yes: bool, as_json: bool) -> None:
     """Fill the rates of a key or an account, and begin its quotas anew.
 
-    For a key, these are its own limits, or those that it shares with other keys, for which they are
-    reset too. For an account, they are its own limits in both modes, but not those of its keys.
-    Rates are reset in the memory of the service that runs on this machine: the reset takes effect
-    before the command returns. The command asks for confirmation.
+    For a key, these are its own limits, or those that it shares with other keys: then they are
+    reset for all of these keys. For an account, these are its limits in both modes, but not the
+    limits of its keys. Rates are reset in the memory of the service on this machine, quotas in the
+    database. The reset takes effect before the command returns. The command asks for confirmation.
     """
     if not yes:
         # Ask outside the block: a service that starts meanwhile must not wait for the answer.

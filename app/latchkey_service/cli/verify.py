@@ -59,7 +59,11 @@ def verify() -> None:
     show_default=True,
     help="The proxy that asks.",
 )
-@click.option("--needs", type=TEXT, help="The query of the verify URL: scope=orders:read&mode=test")
+@click.option(
+    "--needs",
+    type=TEXT,
+    help="The query of the verify URL, such as scope=orders:read&mode=test.",
+)
 @json_option
 def explain_request(
     method: str,
@@ -73,17 +77,18 @@ def explain_request(
 ) -> None:
     """Show which rule matches a request, and how a proxy that asks about it is answered.
 
-    The rules are those of the routes file. Parameters of the verify URL, which is configured in the
-    proxy, are included if they are given with --needs. Nothing is changed, counted or
-    taken from limits.
+    The rules are those of the routes file. The verify URL is configured in the proxy, so give its
+    parameters with --needs. Nothing is changed, counted or taken from limits.
     """
     if address is not None and parse_address(address) is None:
         raise click.BadParameter("must be an IP address", param_hint="--address")
     if needs is not None:
         if not _BY_NAME[proxy].reads_query:
-            raise click.BadParameter(f"{proxy} can name none in its URL", param_hint="--needs")
+            raise click.BadParameter(
+                f"the verify URL of {proxy} has no parameters", param_hint="--needs"
+            )
         if not _QUERY.fullmatch(needs):
-            raise click.BadParameter("must be a query as in a URL", param_hint="--needs")
+            raise click.BadParameter("is not a valid query of a URL", param_hint="--needs")
     try:
         original = original_of(method, url, host)
     except ValueError as error:
