@@ -145,7 +145,7 @@ def policy_of(
 
     ``conditions`` evaluates the conditions of keys; with None, for the request itself. Without
     ``takes_limits``, a request of a key with limits is passed on with its LimitPlan in
-    ``environ["latchkey.plan"]``, and is not counted: whoever gets it takes from the plan, and then
+    ``environ["latchkey.plan"]``, and is not counted: the application takes from the plan, and then
     calls ``Check.admit``.
     """
     require_router(open_routes, router)

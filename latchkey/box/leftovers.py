@@ -37,7 +37,7 @@ def persist_counts(segment: Segment, store: Store) -> int:
 def give_back_unspent(segment: Segment, store: Store) -> None:
     """Give back the units of quotas that a segment has not spent; raises StoreError.
 
-    No process may spend from it any more. To repeat this changes nothing.
+    No process may spend from it any more. A repeated call changes nothing.
     """
     spent: list[Spent] = []
     for row, state in _published(segment):
@@ -47,7 +47,7 @@ def give_back_unspent(segment: Segment, store: Store) -> None:
 
 
 def keep_unspent(segment: Segment) -> None:
-    """Let nobody spend what a segment has left of quotas: it may have been given back already."""
+    """Make the unspent units of a segment unusable: they may have been given back already."""
     quotas = SharedState.over(segment).limits.quotas
     for row, state in _published(segment):
         if state.spent < state.granted:
@@ -55,7 +55,7 @@ def keep_unspent(segment: Segment) -> None:
 
 
 def _published(segment: Segment) -> Iterator[tuple[int, QuotaState]]:
-    """The quotas that anything was published of, by their row."""
+    """The quotas of which units were published, by their row."""
     quotas = SharedState.over(segment).limits.quotas
     for row in range(quotas.backed_rows):
         state = quotas.state(row)

@@ -313,7 +313,7 @@ class Authenticator:
     def result_of(self, entry: CacheEntry, facts: Callable[[], Facts] = _no_facts) -> Principal:
         """The result of an entry for a request with these facts; raises as ``authenticate`` does.
 
-        Limits are not looked at: whoever admits the request takes from them afterwards. Each
+        Limits are not checked: the caller takes from them when it admits the request. Each
         request compares the expiry with the wall clock. A refusal is counted.
         """
         if entry.revoked:

@@ -1,4 +1,4 @@
-"""What remains of the limits of keys and accounts, for people and programs that ask."""
+"""What remains of the limits of keys and accounts, for the API, the console and the commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LimitLevel:
     """What remains of a limit now.
 
     ``name`` is its name in headers, and ``source`` tells whose limit it is. ``reset_at``, in UTC,
-    is when all of it is available again; None for a quota that is not refilled.
+    is when all units are available again; None for a quota in total.
     """
 
     name: str
@@ -70,7 +70,7 @@ class LimitLevels:
     def levels_of(self, holder: Credential | Account, mode: Mode) -> list[LimitLevel]:
         """The levels of all limits of a credential or of an account in a mode.
 
-        Those of a credential include those of its account. Raises StoreError.
+        For a credential, the limits of its account are included. Raises StoreError.
         """
         if isinstance(holder, Credential):
             plan = plan_of(holder.applied_limits, self._default, holder.id)
@@ -95,7 +95,7 @@ class LimitLevels:
         return found
 
     def _of_quota(self, limit_id: int, use: QuotaUse) -> int:
-        """What is left of a quota, including the units that this box has reserved but not spent."""
+        """What remains of a quota, including the units that this box has reserved but not spent."""
         unspent = 0
         if limit_id < self._tables.quotas.backed_rows:
             state = self._tables.quotas.state(limit_id)

@@ -19,8 +19,8 @@ from latchkey.credentials.models import MODES, Credential
 class LimitResets:
     """Resets the limits of keys and accounts, in the database and in the memory of one box.
 
-    It is effective in every worker of the box before it returns. Quotas are reset in all boxes that
-    share the database, rates only in this one.
+    A reset is effective in every worker of the box before it returns. Quotas are reset in all boxes
+    that share the database, rates only in this box.
     """
 
     service: LimitService

@@ -1,9 +1,9 @@
 """Taking from the limits of keys in Python: refusals, and the reservation of units of quotas.
 
-Compiled code takes from rates, and from what is reserved of quotas (_limits.pyx). What it refuses
-or cannot decide is decided here again, by the same plan. Units of a quota are reserved in the
-database before they are published to the workers, so no unit is ever spent twice: a worker that is
-killed in between leaves a row that the next one publishes.
+Compiled code takes from rates, and from the reserved units of quotas (_limits.pyx). A request that
+it refuses or cannot decide is decided here again, by the same plan. Units of a quota are reserved
+in the database before they are published to the workers, so no unit is ever spent twice. If a
+worker is killed in between, the next one publishes the row that it left.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _NEVER = 65_535
 
 
 class _UsedUp(NamedTuple):
-    """A quota that the database refused to reserve units of, and until when that is believed."""
+    """A quota of which the database had no more units, and until when it is not asked again."""
 
     generation: int
     state: QuotaState
@@ -132,7 +132,7 @@ class Limiter:
         return True
 
     def _reserve(self, plan: LimitPlan, outcome: LimitOutcome, credential_id: int) -> LimitPlan:
-        """Reserve units of the quota that an outcome names; returns the plan to go on with.
+        """Reserve units of the quota that an outcome names; returns the plan to continue with.
 
         That is another one if the quota was changed since the plan was read. Raises QuotaExceeded.
 
@@ -160,7 +160,7 @@ class Limiter:
         with self._locks[turn]:
             failure = self._failures.get(turn)
             if failure is not None and failure.at >= began:
-                # While this thread waited: it would wait for the database just as long.
+                # It happened while this thread waited. Another attempt would take as long.
                 raise StoreError(failure.detail)
             again = plan.look(self.tables, cost)
             if (again.verdict, again.index) != (NEEDS_STORE, outcome.index):

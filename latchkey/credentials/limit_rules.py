@@ -1,4 +1,4 @@
-"""The rules of limits: who sets them, which new keys share them, and which ones are reset."""
+"""The rules of limits: the callers that set them, the new keys that share them, and resets."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from latchkey.errors import InsufficientScope, InvalidField
 
 
 def require_sets_limits(caller: Credential | None, limits: object) -> None:
-    """Raise InsufficientScope for limits that the caller may not set; None is the operator.
+    """Raise InsufficientScope if the caller sets ``limits`` and may not; None is the operator.
 
-    ``limits`` None are not set.
+    If ``limits`` is None, the caller sets none.
     """
     if limits is not None and not _sets_limits(caller):
         raise InsufficientScope(CHANGE_ACCOUNTS, "Setting limits needs the scope accounts:write")
 
 
 def limits_shared_with(caller: Credential | None, has_default: bool) -> int | None:
-    """The id of the credential whose limits a key that the caller makes shares; None for none.
+    """The id of the credential whose limits a new key of the caller shares; None for no sharing.
 
-    A caller that may not set limits must not get more by making a key. ``has_default``: there is a
-    limit for keys without limits of their own.
+    A caller that may not set limits must not get more by creating keys. ``has_default``: there is a
+    default limit.
     """
     if caller is None or _sets_limits(caller):
         return None
@@ -33,7 +33,7 @@ def limits_shared_with(caller: Credential | None, has_default: bool) -> int | No
 
 
 def limits_to_reset(limits: Iterable[Limit], names: Collection[str] | None) -> list[str]:
-    """The names of limits to reset, all of them for None; raises InvalidField for another name."""
+    """The names of the limits to reset; None stands for all. Raises InvalidField for others."""
     present = [limit.name for limit in limits]
     asked = present if names is None else list(names)
     if not present or not asked:

@@ -20,7 +20,7 @@ _NAMED = 5
 
 
 class LimitService:
-    """Resets the limits of keys and accounts: nothing of their quotas is then spent.
+    """Resets the limits of keys and accounts: their quotas begin anew.
 
     ``names`` are those of limits, None for all. A reset of rates changes nothing in the database,
     but is a row of the audit log too. Takes effect before it returns. Raises InvalidField for a
@@ -36,9 +36,9 @@ class LimitService:
         self._default = default
 
     def limits_of(self, holder: Credential | Account) -> list[Limit]:
-        """The limits that a reset of a key or an account concerns.
+        """The limits that a reset of a key or an account resets.
 
-        Of a key, these are its own, or those that it shares, or the default limit.
+        For a key, these are its own limits, or those that it shares, or the default limit.
         """
         if isinstance(holder, Account):
             return list(holder.limits.definitions)

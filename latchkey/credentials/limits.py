@@ -27,7 +27,7 @@ MOST_LIMITS = 4
 MOST_PER_SECOND = 1_000_000
 LARGEST_QUOTA = 10**12
 LONGEST_BURST = 366 * 86_400
-"""Seconds that an empty bucket may need to be full again."""
+"""The longest time, in seconds, in which an empty bucket becomes full again."""
 DEFAULT_NAME = "default"
 LATEST_REFILL = 28
 
@@ -208,7 +208,7 @@ def checked_limits(limits: Iterable[Limit]) -> tuple[Limit, ...]:
     """Limits of one key or account, at most four, each with a name of its own; InvalidField."""
     found = tuple(limits)
     if len(found) > MOST_LIMITS:
-        raise InvalidField("limits", f"at most {MOST_LIMITS} limits")
+        raise InvalidField("limits", f"must have at most {MOST_LIMITS} items")
     names = [limit.name for limit in found]
     for number, name in enumerate(names):
         if name in names[:number]:

@@ -244,9 +244,9 @@ class Change:
 
     ``expires_at`` is used only if ``sets_expiry`` is true; None then means no expiry.
     ``conditions`` has those that change. ``metadata`` is JSON; an empty text removes it, and None
-    leaves it. ``limits`` replace those that apply; a key that shared those of another one gets its
-    own. ``keeps_totals``: a quota without an end that is not changed is not renewed either.
-    ``renewed`` are names of quotas, of those that apply, of which nothing is to be spent.
+    leaves it. ``limits`` replace those that apply; a key that shared the limits of another key gets
+    its own. ``keeps_totals``: a quota in total keeps what was spent of it; otherwise setting it
+    begins it anew. ``renewed`` are the names of the quotas to begin anew, of those that apply.
     """
 
     name: str | None = None

@@ -1,8 +1,8 @@
 """The state of quotas: periods, epochs, and the units that segments of shared memory reserve.
 
-A segment spends only units that are reserved for it in the database. An *epoch* is what
-reservations add up in: a new period and a changed quota begin one. The units of all epochs from
-``base_epoch`` on are charged to the present quota.
+A segment spends only units that are reserved for it in the database. Reservations add up within an
+*epoch*. A new period begins an epoch, and so does a change of the quota. The units of all epochs
+from ``base_epoch`` on are charged to the present quota.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EPOCH_TAGS = 1 << 24
 # At most this part of a quota, and this many units, are reserved at once.
 _PART = 100
 _MOST_AT_ONCE = 1_000
-# Of what is left, so that segments run out of a quota at about the same time.
+# At most this part of the unreserved units, so that segments run out at about the same time.
 _PART_OF_ROOM = 10
 
 
@@ -40,8 +40,8 @@ class Reservation(NamedTuple):
 
     ``reserved`` is the sum of all units of the segment in the epoch. ``until`` is the end of the
     period in UTC; None for a quota without an end. ``used`` are the units of all segments that are
-    charged to the quota. ``suffices``: the segment had enough units for the cost that was asked
-    for. If it is false, the quota is exceeded.
+    charged to the quota. ``suffices``: the segment has enough units for the cost. If it is false,
+    the quota is used up.
     """
 
     epoch: int
@@ -69,8 +69,8 @@ class QuotaUse(NamedTuple):
 class Spent(NamedTuple):
     """The units of a limit that a segment has spent in an epoch, and will not exceed.
 
-    ``epoch`` may be modulo EPOCH_TAGS. ``next_epoch`` is the one in which the segment spends now:
-    it has spent nothing in those between. None if it spends in no other one.
+    ``epoch`` may be modulo EPOCH_TAGS. ``next_epoch`` is the epoch in which the segment spends now,
+    or None. The segment has spent nothing in the epochs between them.
     """
 
     limit_id: int
@@ -118,7 +118,7 @@ class LimitRecord:
     def redefined(self, definition: Limit, now: datetime, *, renews_total: bool) -> LimitRecord:
         """The state with a new definition; everything that is charged stays charged.
 
-        A quota without an end is renewed, unless ``renews_total`` is false.
+        A quota in total begins anew, unless ``renews_total`` is false.
         """
         if not isinstance(definition, QuotaLimit):
             return replace(self, definition=definition)
@@ -141,7 +141,7 @@ class LimitRecord:
         )
 
     def renewed(self, now: datetime) -> LimitRecord:
-        """The state of a quota of which nothing is spent, in the period of ``now``."""
+        """The state of a quota that begins anew, in the period of ``now``."""
         if not isinstance(self.definition, QuotaLimit):
             return self
         epoch = self.epoch + 1

@@ -245,7 +245,7 @@ def store_account_limits(
 def renew_limits(
     connection: Connection, limits: Sequence[StoredLimit], names: Collection[str], now: datetime
 ) -> tuple[StoredLimit, ...]:
-    """Let nothing be spent of the quotas with these names; returns all ``limits`` as they are."""
+    """Begin the quotas with these names anew; returns all ``limits`` as they are then."""
     renewed = []
     for one in limits:
         if one.limit.name in names:

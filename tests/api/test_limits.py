@@ -1,4 +1,4 @@
-"""Limits over HTTP: what bodies may say, who may set them, and what objects show."""
+"""Limits over HTTP: bodies that are accepted, callers that may set limits, and objects."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def patch(service: Service, by: Pair, path: str, **terms: object) -> Answer:
 def test_invalid_limits(
     service: Service, boss: Pair, account: Any, limits: object, place: str
 ) -> None:
-    """On every route, also before it is looked whether the object exists."""
+    """On every route, and before the object is looked up."""
     for answer in (
         create(service, boss, scopes=["*"], limits=limits),
         patch(service, boss, f"/v1/api_keys/{boss.api_key}", limits=limits),

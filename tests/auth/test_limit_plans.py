@@ -1,4 +1,4 @@
-"""Plans of limits: what taking from them comes to, their text, and their headers."""
+"""Plans of limits: the outcomes of taking from them, their text, and their headers."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_faster_rate_does_not_wait_for_the_slower_one_before(
 
 
 def test_units_are_given_back_to_earlier_limits() -> None:
-    """The second limit refuses between the look and the taking: another process was faster."""
+    """The second limit refuses after it was checked: another process was faster."""
     second = StoredLimit(2, rate_limit("1/minute", "slow"))
     plan = LimitPlan((StoredLimit(1, rate_limit("10/second")), second))
     clock = Clock()

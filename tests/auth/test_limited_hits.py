@@ -1,4 +1,4 @@
-"""The compiled check of keys with limits: it takes as the plan does, if it admits a request."""
+"""The compiled check of keys with limits: an admitted request takes from them as the plan does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits in the console's forms, what is left of them, resets, and the keys at their limit."""
+"""Limits in the console's forms, what remains of them, resets, and the keys at their limit."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_secret_in_a_limit_is_not_sent_back(console: Service, ada: Visitor) ->
         assert secret not in answer.text
 
 
-# ---- What is left, and resets
+# ---- What remains, and resets
 
 
 def test_a_limit_that_is_used_up_and_reset(console: Service, ada: Visitor) -> None:
@@ -170,7 +170,7 @@ def test_a_limit_that_is_used_up_and_reset(console: Service, ada: Visitor) -> No
     # The table of refusals.
     assert re.search(r"A rate was exceeded</div></td>\s*<td[^>]*><div>2<", page)
     # Both plots.
-    assert page.count("Refused by limits: 2, on top of the other requests") == 2
+    assert page.count("Refused by limits: 2, above the other requests") == 2
     asked = ada.get(f"{path}/reset-limits").text
     assert cells(asked, "Limit") == ["default"]
     assert ada.post(f"{path}/reset-limits", {"limit": "default"}).status == 400

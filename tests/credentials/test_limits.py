@@ -1,4 +1,4 @@
-"""The rules of limits: who sets them, which keys share them, and what a change invalidates."""
+"""The rules of limits: the callers that set them, sharing, and invalidation by changes."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_processes_together_lose_nothing_of_a_rate(long: bool) -> None:
 @pytest.mark.attack
 @pytest.mark.long
 def test_processes_together_lose_almost_nothing_of_two_rates(long: bool) -> None:
-    """A unit is lost only if it cannot be given back, because others took from the same rate."""
+    """A unit is lost only if others took from the same rate, so that it cannot be given back."""
     short, over = Rate(0, 40_000, 1_500_000), Rate(1, 50_000, 1_200_000)
     with Takers([short, over], [(0, 1), (1, 0)], (1,), room=400_000) as takers:
         first = takers.table().take((short, over), 1_199_900)

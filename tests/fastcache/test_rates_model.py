@@ -208,7 +208,7 @@ def test_throttled_py_decides_the_same_where_its_floats_are_exact(
 def test_throttled_py_differs_by_the_rounding_of_its_floats_only(
     rate: tuple[int, int], burst: int, start: int, steps: list[tuple[int, int, int]]
 ) -> None:
-    """It decides differently only within the error of its floats of the instant that decides.
+    """It decides differently only if the deciding instant is within the error of its floats.
 
     Its clock reading, each time that it stores, and its interval are rounded to 53 bits, and its
     stored time adds up the errors. Ours are whole nanoseconds, so ours is the exact decision.

@@ -115,7 +115,7 @@ def test_a_rate_is_exact_over_workers(box: Service, long: bool) -> None:
 
 
 def assert_headers(seen: list[Seen], burst: int) -> None:
-    """Every answer tells what is left, which never rises faster than the rate."""
+    """Every answer tells what remains, and this never rises faster than the rate."""
     left = []
     for one in seen:
         policy, remaining = limit_headers(one.answer)
@@ -216,7 +216,7 @@ def test_a_lost_segment_loses_its_reservation_at_most(box: Service, long: bool) 
 
 
 def test_a_quota_needs_the_database_for_its_reservations(running: Service) -> None:
-    """500 when they are spent and the database fails, never 401 and never more than the quota."""
+    """Without it, requests get 500 after the reserved units are spent, and never 401."""
     pair = limited_key(running, {"name": "calls", "quota": 300, "period": "total"})
 
     def ask() -> Answer:
@@ -284,7 +284,7 @@ def test_the_limits_of_an_account_count_in_each_mode(box: Service) -> None:
 
 
 def admitted_of(service: Service, *pairs: Pair) -> list[int]:
-    """What is admitted of keys that send requests at the same time, until all are refused."""
+    """The requests that are admitted of keys that send at the same time, until all are refused."""
     with ExitStack() as stack:
         all_senders = [stack.enter_context(sending(service, pair, clients=2)) for pair in pairs]
         for senders in all_senders:

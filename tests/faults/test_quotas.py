@@ -52,7 +52,7 @@ class Clock:
 
 
 class ClockedPlan:
-    """The plan of a quota that is asked by a test's clock in place of the machine's."""
+    """The plan of a quota, which uses a test's clock instead of the machine's."""
 
     def __init__(self, plan: LimitPlan, clock: Clock) -> None:
         self._plan = plan
@@ -160,7 +160,7 @@ def spenders(tmp_path: Path) -> Iterator[Spenders]:
 
 
 def test_each_day_has_its_quota_and_no_day_comes_again(spenders: Spenders) -> None:
-    """All of it, once, whichever way the clock is set."""
+    """Each quota is admitted completely and only once, whichever way the clock is set."""
     latest = 0
     spenders.await_refusals()
     assert spenders.admitted == QUOTA

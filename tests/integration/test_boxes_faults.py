@@ -143,7 +143,7 @@ def test_a_poller_that_is_stopped_on_the_way_renews_no_lease_too_late(
 def test_a_worker_that_is_stopped_within_a_transaction_blocks_no_others(
     cluster: Cluster, rng: random.Random, long: bool, what: str, statement: str
 ) -> None:
-    """It has its turn, which the server or another worker ends after a while.
+    """It keeps its turn until the server or another worker ends its transaction.
 
     A flush sends its rows in a pipeline.
     """

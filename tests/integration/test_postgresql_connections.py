@@ -231,7 +231,7 @@ def within_a_pipeline(protocol: PGconn) -> None:
 
 
 def after_a_pipeline(protocol: PGconn) -> None:
-    """As the driver does: it asks for the results after they were sent."""
+    """As the driver does: it sends the statements first, then a request for the results."""
     within_a_pipeline(protocol)
     protocol.pipeline_sync()
     protocol.send_flush_request()

@@ -159,7 +159,7 @@ def test_other_servers_are_refused(
 def test_a_lost_server_is_noticed(
     server: Postgresql, root: str, parameters: dict[str, str], expected: tuple[int, ...]
 ) -> None:
-    """By the kernel: probes while a connection is idle, and a limit for what is not confirmed."""
+    """The kernel probes idle connections, and limits how long sent data may stay unconfirmed."""
     url = url_of(server, "postgres", sslmode="verify-full", sslrootcert=root, **parameters)
     with closing(Connector(location_of(url)).open(Waits(5))) as connection:
         with socket.socket(fileno=os.dup(connection.pgconn.socket)) as own:

@@ -151,9 +151,10 @@ class RemainingLimit(BaseModel):
     """What remains of a limit that was applied."""
 
     name: str
-    remaining: int = Field(description="The units that can be used at the moment.")
+    remaining: int = Field(description="The units that can be taken at the moment.")
     reset_at: Time | None = Field(
-        description="When all units are available again, if none is used; null for never."
+        description="When all units are available again, if none is taken meanwhile; null for "
+        "a quota in total."
     )
     source: LimitSource = Field(
         description="Whether it is a limit of the key, of its account, or the default limit."
@@ -190,7 +191,7 @@ class VerifiedObject(BaseModel):
     limits: list[RemainingLimit] = Field(
         default=[],
         json_schema_extra=without_default,
-        description="What remains of the limits that were applied; none for a key without limits.",
+        description="What remains of the limits that were applied; empty for a key without limits.",
     )
 
     @classmethod

@@ -48,7 +48,7 @@ class LimitRow(ConsoleForm):
     name = StringField("Limit name", render_kw={"maxlength": 32, **_PLAIN})
 
     class Meta(ConsoleForm.Meta):
-        """The form that the row is a part of has the token against forged requests."""
+        """The form around the row has the token against forged requests."""
 
         csrf = False
 
@@ -153,8 +153,8 @@ class LimitsForm(ConsoleForm):
     def limit_fields(self, present: Sequence[Limit] = ()) -> dict[str, Any]:
         """The limits as a field of a body of the API, without it if they are the present ones.
 
-        Setting the same limits again is a change too: a key that shares the limits of another key
-        gets limits of its own, and the quota of a total begins anew.
+        Setting the same limits again would be a change: a key that shares the limits of another
+        key would get limits of its own.
         """
         entered = self.entered_limits()
         if entered == tuple(present):

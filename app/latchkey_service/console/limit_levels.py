@@ -1,4 +1,4 @@
-"""What is left of limits, as the pages of keys and accounts show it, and resets of limits."""
+"""What remains of limits, as the pages of keys and accounts show it, and resets of limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from latchkey_service.shapes.limit_texts import readable_limit
 
 @dataclass(frozen=True, slots=True)
 class ShownLimit:
-    """A limit and what is left of it. ``source`` is whose limit it is."""
+    """A limit and what remains of it. ``source`` tells whose limit it is."""
 
     name: str
     allows: str

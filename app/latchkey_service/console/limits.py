@@ -1,4 +1,4 @@
-"""What is left of limits, and the pages that reset them."""
+"""The pages that reset limits."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _ask(holder: Credential | Account, form: ResetForm, code: int = 200) -> Resp
     context: dict[str, Any]
     shown: list[ShownLimit]
     if isinstance(holder, Credential):
-        # Those of its account stay as they are.
+        # The limits of its account are not reset.
         shown = [one for one in limits_of_key(holder) if not one.is_of_account]
         context = {
             "credential": holder,

@@ -1,4 +1,4 @@
-"""What the server answers to the head of a request that it cannot parse, without a connection."""
+"""How the server answers the head of a request, without a connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from latchkey_service.server.request_parser import PARSER_SETTINGS, ServedReques
 
 
 def refusal_of_head(head: bytes) -> ApiError | None:
-    """The error that the parser of the service answers; None if it passes the request on."""
+    """The error with which the server answers a head that it cannot parse; None if it can."""
     cfg = Config()
     for name, value in PARSER_SETTINGS.items():
         cfg.set(name, value)

@@ -89,7 +89,7 @@ class AccountObject(BaseModel):
     external_id: str | None
     metadata: dict[str, Any] | None
     limits: list[LimitObject] | None = Field(
-        description="The limits of all keys of the account together, counted in each mode."
+        description="The limits of all keys of the account together, separately in each mode."
     )
     status: AccountStatus
     created_at: Time

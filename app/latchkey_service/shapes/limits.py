@@ -45,7 +45,7 @@ _NAME: dict[str, Any] = {"type": "string", "pattern": LIMIT_NAME_PATTERN}
 _RATE: dict[str, Any] = {
     "type": "string",
     "pattern": RATE_PATTERN,
-    "description": "Units and the period in which they become available again, as 100/minute.",
+    "description": "The units that become available in a period, such as 100/minute.",
 }
 _BURST: dict[str, Any] = {
     "type": "integer",
@@ -57,13 +57,13 @@ _QUOTA: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": LARGEST_QU
 _PERIOD: dict[str, Any] = {
     "type": "string",
     "enum": list(QUOTA_PERIODS),
-    "description": "Calendar periods in UTC; the quota of a total is never filled again.",
+    "description": "A calendar period in UTC; a quota in total is never refilled.",
 }
 _REFILL_ON: dict[str, Any] = {
     "type": "integer",
     "minimum": 1,
     "maximum": LATEST_REFILL,
-    "description": "The day on which a month of the quota begins.",
+    "description": "The day on which the months of the quota begin.",
 }
 
 
@@ -91,7 +91,7 @@ def _kinds(
 def _as_body(schema: JsonDict) -> None:
     """Describe the body as one of both kinds; pydantic describes all fields of one object."""
     name = {**_NAME, "default": DEFAULT_NAME}
-    burst = {**_BURST, "description": "The most units at once. If omitted, those of the rate."}
+    burst = {**_BURST, "description": "The most units at once; default: those of the rate."}
     described = _kinds(
         {"name": name, "rate": _RATE, "burst": burst},
         {"name": name, "quota": _QUOTA, "period": _PERIOD, "refill_on": _REFILL_ON},
@@ -155,7 +155,7 @@ Limits = Annotated[
     Annotated[list[LimitBody], Field(min_length=1, max_length=MOST_LIMITS)] | None,
     Field(
         json_schema_extra=without_default,
-        description="Rates and quotas, which all have to admit a request; null for none. Needs "
+        description="Rates and quotas; all must admit a request. Null for none. Setting them needs "
         "`accounts:write`.",
         examples=[
             [
@@ -168,7 +168,7 @@ Limits = Annotated[
 
 
 def limits_of(bodies: Sequence[LimitBody] | None) -> tuple[Limit, ...]:
-    """The limits that a body gives; none for None. Raises InvalidField, which names the place."""
+    """The limits in a body; empty for None. Raises InvalidField, which names the place."""
     found = [body.limit(f"limits.{number}") for number, body in enumerate(bodies or ())]
     return checked_limits(found)
 
@@ -190,11 +190,11 @@ _LEFT: dict[str, Any] = {
     "remaining": {
         "type": "integer",
         "minimum": 0,
-        "description": "The units that can be used at the moment.",
+        "description": "The units that can be taken at the moment.",
     },
     "reset_at": {
         "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
-        "description": "When all units are available again; null for never.",
+        "description": "When all units are available again; null for a quota in total.",
     },
     "source": {
         "type": "string",
@@ -220,7 +220,7 @@ LimitLevelObject = Annotated[
 
 
 class LevelOfLimit(Protocol):
-    """A limit with what remains of it. ``reset_at`` is None if it is never filled again."""
+    """A limit with what remains of it. ``reset_at`` is None for a quota in total."""
 
     @property
     def limit(self) -> Limit: ...

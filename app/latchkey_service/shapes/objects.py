@@ -52,7 +52,7 @@ class CredentialObject(BaseModel):
     endpoints: list[str] | None
     metadata: dict[str, Any] | None
     limits: list[LimitObject] | None = Field(
-        description="Those of another key, if the key shares them. Null for none, so that the "
+        description="If the key shares the limits of another key, these. Null for none: then the "
         "default limit applies."
     )
     limits_of: ApiKey | None = Field(
@@ -134,7 +134,7 @@ class UsageFields(BaseModel):
     days: list[UsedPeriod] = Field(description="The last 90 days, without empty days.")
     refusals: Refusals
     limits: list[LimitLevelObject] = Field(
-        description="What remains of the limits: all of a key, or those of an account."
+        description="What remains of the limits that apply to the key, or of those of the account."
     )
 
 

@@ -64,8 +64,8 @@ class Examiner:
     def cost(self, environ: WSGIEnvironment) -> int:
         """The units that the original request takes of each limit of its key.
 
-        It is the larger one of the URL and the rule. Raises InvalidRequest for an incomplete
-        original request or an invalid URL, and EndpointNotAllowed without a rule.
+        It is the larger of the costs of the URL and the rule. Raises InvalidRequest for an
+        incomplete original request or an invalid URL, and EndpointNotAllowed without a rule.
         """
         original, needs = self._read(environ)
         rule = self._rule(original)
@@ -74,7 +74,7 @@ class Examiner:
     def require(self, environ: WSGIEnvironment, principal: Principal) -> None:
         """Raise an ApiError unless the caller may make the original request.
 
-        Those of ``cost`` come first, then ModeNotAllowed and InsufficientScope.
+        The errors of ``cost`` come first, then ModeNotAllowed and InsufficientScope.
         """
         original, needs = self._read(environ)
         rule = self._rule(original)
@@ -95,7 +95,7 @@ class Examiner:
     def _require_mode(self, principal: Principal, of_url: Mode | None, rule: Rule | None) -> None:
         """Raise ModeNotAllowed unless the key has each of the modes, or the default mode for none.
 
-        If the modes differ, no key is accepted, and the first time is logged.
+        If the modes differ, no key is accepted, and this is logged once.
         """
         of_rule = None if rule is None else rule.mode
         if of_url is not None and rule is not None and of_rule not in (None, of_url):

@@ -27,7 +27,7 @@ _LIMITS = {
         "schema": _TEXT,
         "description": "The limits of the key and of its account, if there are any",
     },
-    "RateLimit": {"schema": _TEXT, "description": "What remains of them"},
+    "RateLimit": {"schema": _TEXT, "description": "What remains of these limits"},
 }
 _ADDRESS = "The client's address, or a list whose last entry is that of the proxy in front"
 

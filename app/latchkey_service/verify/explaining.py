@@ -62,7 +62,7 @@ class Explained(NamedTuple):
     """The answer to a request, and the rule that matches it.
 
     ``error`` is None for 200. ``open``: no key is needed. ``cost`` is what the request would take
-    from each of the limits, whose ``levels`` are those before it; 0 if no limit is applied.
+    from each limit, 0 if no limit applies. ``levels`` are those of the limits before the request.
     """
 
     original: Original

@@ -140,7 +140,7 @@ def store_account_limits(
 def renew_limits(
     state: State, limits: Sequence[StoredLimit], names: Collection[str], now: datetime
 ) -> tuple[StoredLimit, ...]:
-    """Let nothing be spent of the quotas with these names."""
+    """Begin the quotas with these names anew."""
     renewed = []
     for one in limits:
         if one.limit.name in names:
