@@ -29,6 +29,8 @@ CHANNEL = "latchkey_changes"
 # account may update each of its keys.
 _READ_FACTOR = 10
 _STATEMENT_FACTOR = 3
+# Seconds for which a busy machine may keep a process that runs from its next statement.
+_SHORTEST_IDLE = 0.5
 
 
 class PostgresqlConnections:
@@ -229,12 +231,13 @@ def _beginning(timeout: float, turn: int | None = None, *, idle: float | None = 
 
     ``timeout``, in seconds, limits each wait for a lock. If this process is stopped or cut off
     meanwhile, the server ends the transaction after ``idle`` seconds, half of the timeout without
-    it, or LONGEST_IDLE if that is less, so that others get the lock in time. Each statement
+    it, or LONGEST_IDLE if that is less, so that others get the lock in time; but not before
+    _SHORTEST_IDLE. Each statement
     sees what was committed when it begins, and SET reads nothing. So every read of the transaction
     comes after the lock, and sees what earlier changes have committed.
     """
     milliseconds = max(1, round(timeout * 1000))
-    seconds = min(timeout / 2 if idle is None else idle, LONGEST_IDLE)
+    seconds = max(_SHORTEST_IDLE, min(timeout / 2 if idle is None else idle, LONGEST_IDLE))
     return (
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
         f"SET LOCAL lock_timeout = {milliseconds};"
