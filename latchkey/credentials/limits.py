@@ -127,7 +127,7 @@ class AccountLimits(NamedTuple):
     test: tuple[StoredLimit, ...] = ()
 
     def of(self, mode: Literal["live", "test"]) -> tuple[StoredLimit, ...]:
-        """The limits of requests with keys of a mode."""
+        """The limits in one mode, with their state."""
         return self.live if mode == "live" else self.test
 
     @property

@@ -52,7 +52,7 @@ def joined_credential_of(row: Row[Any]) -> Credential:
 
 
 def shared_limits_of(number: int, api_key: str | None, limits: str | None) -> SharedLimits:
-    """The limits that the credential with a number shares with others.
+    """The limits that others share with the credential of this number.
 
     Raises ValueError if it is missing: then a key that has limits would have none.
     """

@@ -220,7 +220,7 @@ def test_a_quota_needs_the_database_for_its_reservations(running: Service) -> No
     pair = limited_key(running, {"name": "calls", "quota": 300, "period": "total"})
 
     def ask() -> Answer:
-        """404 if the key is admitted; nothing else is read from the database."""
+        """An admitted request gets 404, without a read of the database."""
         return running.get("/v1/nothing", pair.bearer)
 
     assert [ask().status for _ in range(10)] == [404] * 10

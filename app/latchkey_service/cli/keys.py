@@ -149,7 +149,7 @@ def list_keys(
 def show_key(api_key: str, as_json: bool) -> None:
     """Show one key, with what remains of its limits.
 
-    What remains is read from the memory of the running service. If no service runs, rates are shown
+    What remains is read from the memory of the running service. If there is none, rates are shown
     as full, and quotas as the database has them.
     """
     with reading() as session:

@@ -19,7 +19,7 @@ else:
 
 
 class LimitType(_ParamType):
-    """A limit in the form that ``parse`` reads; a value that is not valid is not quoted."""
+    """A limit in the form that ``parse`` reads. Errors do not quote the value."""
 
     name = "limit"
 

@@ -37,8 +37,8 @@ def show_limits(holder: str, as_json: bool) -> None:
     """Show what remains of the limits that apply to a key, or of those of an account.
 
     For a key, the limits of its account and the default limit are included. What remains is read
-    from the memory of the running service. If no service runs, rates are shown as full, and quotas
-    as the database has them.
+    from the memory of the running service. If there is none, rates are shown as full, and quotas as
+    the database has them.
     """
     with reading() as session:
         found = _named(session, holder)

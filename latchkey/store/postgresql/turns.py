@@ -77,7 +77,7 @@ class Turns:
 
     @property
     def are_late(self) -> bool:
-        """Whether a thread has waited longer than a process may keep its turn idle."""
+        """Whether a thread has waited longer than an idle process may keep its turn."""
         with self._lock:
             return bool(self._since) and time.monotonic() - min(self._since) > LONGEST_IDLE
 
