@@ -23,6 +23,7 @@ from tests.support.api.contract import (
     lines,
     wire,
 )
+from tests.support.faults.service_processes import wait_until
 from tests.support.service import Answer, NewRows, Pair, Service
 from tests.support.service_database import SqliteFile
 
@@ -106,7 +107,8 @@ def searched(run: Run) -> dict[str, bytes]:
     assert 429 in {
         run.ask("GET", "/v1/account", run.note(forged(live)).bearer).status for _ in range(50)
     }
-
+    # After failures, connections are opened again with pauses.
+    wait_until(lambda: run.service.get("/ready").status == 200, "the database")
     run.issue(live)
 
     written = {
