@@ -232,16 +232,16 @@ def _beginning(timeout: float, turn: int | None = None, *, idle: float | None = 
     ``timeout``, in seconds, limits each wait for a lock. If this process is stopped or cut off
     meanwhile, the server ends the transaction after ``idle`` seconds, half of the timeout without
     it, or LONGEST_IDLE if that is less, so that others get the lock in time; but not before
-    _SHORTEST_IDLE. Each statement
-    sees what was committed when it begins, and SET reads nothing. So every read of the transaction
-    comes after the lock, and sees what earlier changes have committed.
+    _SHORTEST_IDLE. Each statement sees what was committed when it begins, and SET reads nothing. So
+    every read of the transaction comes after the lock, and sees what earlier changes have
+    committed.
     """
     milliseconds = max(1, round(timeout * 1000))
     seconds = max(_SHORTEST_IDLE, min(timeout / 2 if idle is None else idle, LONGEST_IDLE))
     return (
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
         f"SET LOCAL lock_timeout = {milliseconds};"
-        f"SET LOCAL idle_in_transaction_session_timeout = {max(1, round(seconds * 1000))};"
+        f"SET LOCAL idle_in_transaction_session_timeout = {round(seconds * 1000)};"
         f"{'' if turn is None else f'SELECT pg_advisory_xact_lock({turn});'}"
         "SET LOCAL synchronous_commit = on"
     ).encode()
