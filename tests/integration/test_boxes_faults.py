@@ -68,7 +68,7 @@ def rounds(long: bool, per_round: int) -> list[int]:
 def test_changes_at_any_box_are_effective_at_every_box(cluster: Cluster, long: bool) -> None:
     with cluster.changed("none") as trial:
         trial.change(10_000 if long else 20)
-        trial.heal()
+        trial.await_recovery()
 
 
 # ---- stopped processes
@@ -104,7 +104,7 @@ def test_stopped_processes_decide_by_nothing_old(
                 stopped = time.monotonic()
                 trial.change(size)
                 time.sleep(max(0.0, stopped + leases * LEASE - time.monotonic()))
-            trial.heal()
+            trial.await_recovery()
             trial.change(2 * size)
 
 
@@ -128,7 +128,7 @@ def test_a_poller_that_is_stopped_on_the_way_renews_no_lease_too_late(
                 stopped = time.monotonic()
                 trial.change(2 * size)
                 time.sleep(max(0.0, stopped + 1.3 * LEASE - time.monotonic()))
-            trial.heal()
+            trial.await_recovery()
             trial.change(2 * size)
 
 
@@ -153,7 +153,7 @@ def test_a_worker_that_is_stopped_within_a_transaction_blocks_no_others(
             trial.change(2 * size)
             with stopped_at(box, statement), only_others(trial, box):
                 trial.change(2 * size)
-            trial.heal()
+            trial.await_recovery()
             trial.change(2 * size)
 
 
@@ -200,7 +200,7 @@ def test_killed_connections(cluster: Cluster, server: Postgresql, long: bool) ->
         for size in rounds(long, 5):
             trial.change(3 * size)
             assert server.end_connections(cluster.database) > 0
-            trial.heal()
+            trial.await_recovery()
             trial.change(2 * size)
 
 
@@ -257,7 +257,7 @@ def test_a_box_that_is_cut_off_stops_using_its_cache(
                     if fault is lose_packets:
                         box.place.lose_packets(False)
                     box.proxy.heal()
-                trial.heal()
+                trial.await_recovery()
                 trial.change(2 * size)
 
 
@@ -273,7 +273,7 @@ def test_a_slow_connection_delays_changes_only(
                 trial.change(5 * size)
             finally:
                 box.proxy.heal()
-            trial.heal()
+            trial.await_recovery()
 
 
 # ---- the server
@@ -284,7 +284,7 @@ def test_a_restart_of_postgresql(cluster: Cluster, server: Postgresql, long: boo
         for size in rounds(long, 6):
             trial.change(3 * size)
             server.restart()
-            trial.heal()
+            trial.await_recovery()
             trial.change(3 * size)
 
 
@@ -300,7 +300,7 @@ def test_a_pooler_in_transaction_mode(
         with running(directory, url, address, 2, **SETTINGS) as pooled:
             with pooled.changed("pgbouncer") as trial:
                 trial.change(500 if long else 10)
-                trial.heal()
+                trial.await_recovery()
 
 
 def test_a_synchronous_standby_is_promoted(
@@ -322,7 +322,6 @@ def test_a_synchronous_standby_is_promoted(
                 for box in cluster.boxes:
                     box.proxy.upstream = ("127.0.0.1", standby.port)
                     box.proxy.reset()
-                trial.heal()
                 trial.await_recovery()
                 trial.change(250 if long else 3)
 
