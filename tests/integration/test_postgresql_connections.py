@@ -6,13 +6,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from psycopg.pq.abc import PGconn
 from sqlalchemy import Connection
 
 from latchkey.config import load_settings
@@ -20,7 +18,7 @@ from latchkey.credentials.limits import quota_limit
 from latchkey.errors import ConfigurationError, StoreError
 from latchkey.store.audit_head import Seal
 from latchkey.store.database_urls import database_at, database_of
-from latchkey.store.postgresql.connections import PostgresqlConnections, driver_of
+from latchkey.store.postgresql.connections import PostgresqlConnections
 from latchkey.store.postgresql.location import location_of
 from latchkey.store.postgresql.migrate import migrate
 from latchkey.store.protocols import NewBox, Store
@@ -182,32 +180,6 @@ def test_a_lost_synchronous_standby_delays_a_change_for_a_while_only(seal: Seal)
             wait_until(lambda: works(store), "commits without a standby")
 
 
-def test_a_process_waits_for_one_turn_at_a_time(
-    postgresql: Postgresql, postgresql_url: str
-) -> None:
-    location = location_of(postgresql_url)
-    connections = PostgresqlConnections(location, pool_size=3, lookup_timeout=5, write_timeout=2)
-    failures = []
-
-    def change() -> None:
-        try:
-            with connections.writing():
-                pass
-        except StoreError as error:
-            failures.append(error.detail)
-
-    with closing(connections):
-        with connections.writing() as connection:
-            threads = [threading.Thread(target=change) for _ in range(2)]
-            for thread in threads:
-                thread.start()
-            while any(thread.is_alive() for thread in threads):
-                # So that the server does not end the transaction.
-                connection.exec_driver_sql("SELECT pg_sleep(0.05)")
-        change()
-    assert failures == ["other changes of this process did not end in time"] * 2
-
-
 def test_a_reservation_waits_for_no_change(postgresql_url: str, seal: Seal) -> None:
     database = database_at(postgresql_url)
     with closing(database.open_store(seal=seal)) as store:
@@ -221,55 +193,6 @@ def test_a_reservation_waits_for_no_change(postgresql_url: str, seal: Seal) -> N
             assert made is not None
             assert made.suffices
             store.limits.give_back(limit.id, made.epoch, "5" * 32, 0)
-
-
-def within_a_pipeline(protocol: PGconn) -> None:
-    protocol.enter_pipeline_mode()
-    protocol.send_query_params(b"SELECT 1", None)
-    protocol.send_flush_request()
-    protocol.flush()
-
-
-def after_a_pipeline(protocol: PGconn) -> None:
-    """As the driver does: it sends the statements first, then a request for the results."""
-    within_a_pipeline(protocol)
-    protocol.pipeline_sync()
-    protocol.send_flush_request()
-    protocol.flush()
-
-
-@pytest.mark.parametrize("place", [within_a_pipeline, after_a_pipeline])
-def test_a_turn_of_a_process_that_is_stopped_is_ended(
-    postgresql_url: str, place: Callable[[PGconn], None]
-) -> None:
-    """Also where the server waits for the client without a limit."""
-    location = location_of(postgresql_url)
-    connections = PostgresqlConnections(location, pool_size=1, lookup_timeout=5, write_timeout=60)
-    stopped = PostgresqlConnections(location, pool_size=1, lookup_timeout=5, write_timeout=60)
-    is_over = threading.Event()
-
-    def change() -> None:
-        with connections.writing() as connection:
-            connection.exec_driver_sql("SELECT 1")
-        is_over.set()
-
-    def looks_after() -> bool:
-        connections.look_after()
-        return is_over.is_set()
-
-    def hold() -> None:
-        with stopped.writing() as connection:
-            place(driver_of(connection).pgconn)
-            other = threading.Thread(target=change)
-            other.start()
-            try:
-                wait_until(looks_after, "the turn")
-            finally:
-                other.join()
-
-    with closing(connections), closing(stopped):
-        with pytest.raises(StoreError):
-            hold()
 
 
 def test_passwords_are_in_no_error_and_no_list_of_processes(tmp_path: Path) -> None:
