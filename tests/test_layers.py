@@ -147,8 +147,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("latchkey.config", "latchkey.errors", "latchkey.files", "latchkey.store"),
     ),
     # The account that a migration creates.
-    "latchkey.store.sqlite.migrations": (
-        *("latchkey.credentials.accounts", "latchkey.credentials.tokens", "latchkey.store.sqlite"),
+    "latchkey.store.migrations": (
+        *("latchkey.credentials.accounts", "latchkey.credentials.tokens", "latchkey.store.tables"),
     ),
     # A Latchkey in memory, for the tests of applications.
     "latchkey.testing": (
@@ -566,7 +566,7 @@ sys.exit("cannot be imported alone: " + ", ".join(failed) if failed else 0)
 """
 
 # It runs within Alembic, and needs a connection immediately.
-_NOT_ALONE = "latchkey.store.sqlite.migrations.env"
+_NOT_ALONE = "latchkey.store.migrations.env"
 
 
 def _import_each(modules: list[str], first: list[str]) -> dict[str, set[str]]:

@@ -1,4 +1,4 @@
-"""The tables of every database, in SQLAlchemy Core; each database's migrations create them.
+"""The tables of every database, in SQLAlchemy Core; the migrations create them.
 
 Times are whole milliseconds since 1970 in UTC, so that they compare and sort exactly in every
 database.

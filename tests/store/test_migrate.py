@@ -21,7 +21,7 @@ from sqlalchemy import create_engine
 from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError
 from latchkey.store.lifecycle import MigrationReport
-from latchkey.store.revisions import newest_revision
+from latchkey.store.revisions import MIGRATIONS, newest_revision
 from latchkey.store.sqlite.indexes import metadata
 from latchkey.store.sqlite.migrate import (
     migrate,
@@ -150,7 +150,7 @@ def test_the_report_counts_active_credentials(url: str) -> None:
 def test_the_newest_revision_is_alembics(path: Path, url: str) -> None:
     """One is taken from the names of the files, the other from their content."""
     config = Config()
-    config.set_main_option("script_location", "latchkey.store.sqlite:migrations")
+    config.set_main_option("script_location", MIGRATIONS)
     config.set_main_option("path_separator", "os")
     (head,) = ScriptDirectory.from_config(config).get_heads()
     assert newest_revision() == head

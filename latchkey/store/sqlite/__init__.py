@@ -1,1 +1,1 @@
-"""SQLite as the store: its file, its connections, migrations, backup and restore."""
+"""SQLite as the store: its file, its connections, backup and restore."""

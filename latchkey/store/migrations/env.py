@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from latchkey.store.sqlite.indexes import metadata
+from latchkey.store.tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(
