@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from pydantic import BaseModel
 
 import benchmarks.boxes.driver
 import benchmarks.boxes.page
 import benchmarks.boxes.plan
-import benchmarks.boxes.results
 import benchmarks.limits.driver
 import benchmarks.limits.page
 import benchmarks.limits.plan
-import benchmarks.limits.results
 import benchmarks.load.driver
 import benchmarks.load.page
 import benchmarks.load.plan
-import benchmarks.load.results
 import benchmarks.micro.driver
 import benchmarks.micro.page
 import benchmarks.micro.plan
@@ -28,14 +29,49 @@ import benchmarks.overhead.results
 import benchmarks.scale.driver
 import benchmarks.scale.page
 import benchmarks.scale.plan
-import benchmarks.scale.results
 import benchmarks.verify.driver
 import benchmarks.verify.page
 import benchmarks.verify.plan
-import benchmarks.verify.results
 from benchmarks.micro.goals import FREE_THREADED
 from benchmarks.micro.peers import PEERS
-from benchmarks.parts import Part, Report
+from benchmarks.parts import Part, PartName, Report, View
+
+SettingsT = TypeVar("SettingsT", contravariant=True)
+ResultsT = TypeVar("ResultsT", bound=BaseModel)
+
+
+class PartMaker(Protocol[SettingsT]):
+    """Makes a part; ``settings`` overrides those of full and quick runs."""
+
+    def __call__(self, settings: SettingsT | None = None) -> Part: ...
+
+
+def _maker(
+    name: PartName,
+    about: str,
+    run: Callable[[SettingsT, Report], ResultsT],
+    defaults: tuple[SettingsT, SettingsT],
+    view: View[ResultsT],
+    *,
+    optional: bool = False,
+) -> PartMaker[SettingsT]:
+    """The maker of a part; ``defaults`` are the settings of full and of quick runs."""
+    full, quickest = defaults
+
+    def make(settings: SettingsT | None = None) -> Part:
+        def measure(quick: bool, report: Report) -> ResultsT:
+            return run(settings or (quickest if quick else full), report)
+
+        return Part(
+            name=name,
+            about=about,
+            measure=measure,
+            view=view,
+            whole=settings is None,
+            optional=optional,
+        )
+
+    return make
 
 
 def overhead_part(
@@ -65,93 +101,6 @@ def overhead_part(
     )
 
 
-def load_part(settings: benchmarks.load.plan.LoadSettings | None = None) -> Part:
-    """Locust against gunicorn; ``settings`` overrides the defaults of full and quick runs."""
-
-    def measure(quick: bool, report: Report) -> benchmarks.load.results.LoadResults:
-        chosen = settings or (benchmarks.load.plan.QUICK if quick else benchmarks.load.plan.FULL)
-        return benchmarks.load.driver.run(chosen, report)
-
-    return Part(
-        name="load",
-        about="the service under load, by Locust",
-        measure=measure,
-        view=benchmarks.load.page.VIEW,
-        whole=settings is None,
-    )
-
-
-def scale_part(settings: benchmarks.scale.plan.ScaleSettings | None = None) -> Part:
-    """Misses, memory, throughput and a soak test; ``settings`` overrides the defaults."""
-
-    def measure(quick: bool, report: Report) -> benchmarks.scale.results.ScaleResults:
-        chosen = settings or (benchmarks.scale.plan.QUICK if quick else benchmarks.scale.plan.FULL)
-        return benchmarks.scale.driver.run(chosen, report)
-
-    return Part(
-        name="scale",
-        about="more credentials, workers, threads, and time",
-        measure=measure,
-        view=benchmarks.scale.page.VIEW,
-        whole=settings is None,
-    )
-
-
-def boxes_part(settings: benchmarks.boxes.plan.BoxesSettings | None = None) -> Part:
-    """Several boxes on a PostgreSQL of their own; ``settings`` overrides the defaults."""
-
-    def measure(quick: bool, report: Report) -> benchmarks.boxes.results.BoxesResults:
-        chosen = settings or (benchmarks.boxes.plan.QUICK if quick else benchmarks.boxes.plan.FULL)
-        return benchmarks.boxes.driver.run(chosen, report)
-
-    return Part(
-        name="boxes",
-        about="several boxes on PostgreSQL",
-        measure=measure,
-        view=benchmarks.boxes.page.VIEW,
-        whole=settings is None,
-        optional=True,
-    )
-
-
-def verify_part(settings: benchmarks.verify.plan.VerifySettings | None = None) -> Part:
-    """Checks for a reverse proxy, which is nginx; ``settings`` overrides the defaults."""
-
-    def measure(quick: bool, report: Report) -> benchmarks.verify.results.VerifyResults:
-        plan = benchmarks.verify.plan
-        return benchmarks.verify.driver.run(
-            settings or (plan.QUICK if quick else plan.FULL), report
-        )
-
-    return Part(
-        name="verify",
-        about="checks for a reverse proxy",
-        measure=measure,
-        view=benchmarks.verify.page.VIEW,
-        whole=settings is None,
-        optional=True,
-    )
-
-
-def limits_part(settings: benchmarks.limits.plan.LimitsSettings | None = None) -> Part:
-    """A limited key over several workers; ``settings`` overrides the defaults."""
-
-    def measure(quick: bool, report: Report) -> benchmarks.limits.results.LimitsResults:
-        plan = benchmarks.limits.plan
-        return benchmarks.limits.driver.run(
-            settings or (plan.QUICK if quick else plan.FULL), report
-        )
-
-    return Part(
-        name="limits",
-        about="what a limited key may do over several workers",
-        measure=measure,
-        view=benchmarks.limits.page.VIEW,
-        whole=settings is None,
-        optional=True,
-    )
-
-
 def cache_part(
     only: tuple[str, ...] = benchmarks.micro.plan.PARTS,
     peers: tuple[str, ...] = tuple(PEERS),
@@ -175,6 +124,45 @@ def cache_part(
         whole=replace(benchmarks.micro.plan.FULL, parts=only, peers=peers).whole,
     )
 
+
+load_part = _maker(
+    "load",
+    "the service under load, by Locust",
+    benchmarks.load.driver.run,
+    (benchmarks.load.plan.FULL, benchmarks.load.plan.QUICK),
+    benchmarks.load.page.VIEW,
+)
+scale_part = _maker(
+    "scale",
+    "more credentials, workers, threads, and time",
+    benchmarks.scale.driver.run,
+    (benchmarks.scale.plan.FULL, benchmarks.scale.plan.QUICK),
+    benchmarks.scale.page.VIEW,
+)
+boxes_part = _maker(
+    "boxes",
+    "several boxes on PostgreSQL",
+    benchmarks.boxes.driver.run,
+    (benchmarks.boxes.plan.FULL, benchmarks.boxes.plan.QUICK),
+    benchmarks.boxes.page.VIEW,
+    optional=True,
+)
+verify_part = _maker(
+    "verify",
+    "checks for a reverse proxy",
+    benchmarks.verify.driver.run,
+    (benchmarks.verify.plan.FULL, benchmarks.verify.plan.QUICK),
+    benchmarks.verify.page.VIEW,
+    optional=True,
+)
+limits_part = _maker(
+    "limits",
+    "what a limited key may do over several workers",
+    benchmarks.limits.driver.run,
+    (benchmarks.limits.plan.FULL, benchmarks.limits.plan.QUICK),
+    benchmarks.limits.page.VIEW,
+    optional=True,
+)
 
 PARTS = (
     *(overhead_part(), load_part(), scale_part(), boxes_part(), verify_part(), limits_part()),
