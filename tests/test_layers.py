@@ -132,6 +132,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "latchkey.credentials.callers",
         "latchkey.credentials.conditions",
         "latchkey.credentials.idempotency",
+        "latchkey.credentials.limit_records",
         "latchkey.credentials.limits",
         "latchkey.credentials.listing",
         "latchkey.credentials.models",

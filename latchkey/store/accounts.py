@@ -32,6 +32,7 @@ from latchkey.credentials.accounts import (
 )
 from latchkey.credentials.audit import Action, AuditEvent
 from latchkey.credentials.callers import Author
+from latchkey.credentials.limit_records import renew_limits, store_account_limits
 from latchkey.credentials.limits import AccountLimits
 from latchkey.credentials.models import Credential, Mode
 from latchkey.credentials.publishing import Made, Outcome, Publication
@@ -50,7 +51,7 @@ from latchkey.store.finding import (
     instance_account,
 )
 from latchkey.store.invalidations import log_invalidation
-from latchkey.store.limits import renew_limits, store_account_limits
+from latchkey.store.limits import SqlLimitRecords
 from latchkey.store.rows import account_of, account_term_values, account_values
 from latchkey.store.tables import account, credential
 from latchkey.store.transactions import commit
@@ -142,7 +143,8 @@ class SqlAccountStore:
 
         def transaction(connection: Connection) -> Made[Account]:
             new = decide(caller_now(connection, author))
-            limits = store_account_limits(connection, new.id, new.limits, new.created_at)
+            records = SqlLimitRecords(connection)
+            limits = store_account_limits(records, new.id, new.limits, new.created_at)
             try:
                 connection.execute(insert(account), account_values(new, limits))
             except IntegrityError:
@@ -261,11 +263,12 @@ def _limits_after(
     connection: Connection, found: Account, terms: AccountChange, now: datetime
 ) -> AccountLimits:
     """Change the limits of an account; the caller stores which they are."""
+    records = SqlLimitRecords(connection)
     if terms.limits is not None:
         renews = not terms.keeps_totals
-        return store_account_limits(connection, found.id, terms.limits, now, renews_totals=renews)
+        return store_account_limits(records, found.id, terms.limits, now, renews_totals=renews)
     live, test = (
-        renew_limits(connection, limits, terms.renewed, now) if terms.renewed else limits
+        renew_limits(records, limits, terms.renewed, now) if terms.renewed else limits
         for limits in found.limits
     )
     return AccountLimits(live, test)

@@ -14,6 +14,7 @@ from latchkey.credentials.audit import Action, AuditEvent
 from latchkey.credentials.caller_rights import require_within_caller
 from latchkey.credentials.callers import Author
 from latchkey.credentials.conditions import conditions_text
+from latchkey.credentials.limit_records import renew_limits, store_limits
 from latchkey.credentials.limits import SharedLimits, StoredLimit, stored_limits_text
 from latchkey.credentials.models import (
     Change,
@@ -42,7 +43,7 @@ from latchkey.store.finding import (
 from latchkey.store.idempotency import SqlIdempotencyLog, remember, require_first
 from latchkey.store.imports import SqlImportedCredentials
 from latchkey.store.invalidations import SqlInvalidationLog, log_invalidation
-from latchkey.store.limits import SqlLimitStore, renew_limits, store_limits
+from latchkey.store.limits import SqlLimitRecords, SqlLimitStore
 from latchkey.store.listing import SqlListing
 from latchkey.store.protocols import BoxStore
 from latchkey.store.rows import (
@@ -273,7 +274,7 @@ def _add(connection: Connection, new: NewCredential) -> Credential:
     account = account_for(connection, new.account_id)
     added = insert(credential).returning(credential)
     shared = None if new.limits_of is None else _shared(connection, new.limits_of)
-    limits = store_limits(connection, new.api_key, "", new.limits, new.created_at)
+    limits = store_limits(SqlLimitRecords(connection), new.api_key, "", new.limits, new.created_at)
     try:
         values = values_of(new, account.id, stored_limits_text(limits))
         row = connection.execute(added, values).one()
@@ -295,16 +296,17 @@ def _limits_after(
 ) -> _Limits:
     """Change the limits of a credential; the caller stores which they are."""
     shared = found.shared_limits
+    records = SqlLimitRecords(connection)
     if change.limits is not None:
         renews = not change.keeps_totals
-        own = store_limits(connection, found.api_key, "", change.limits, now, renews_totals=renews)
+        own = store_limits(records, found.api_key, "", change.limits, now, renews_totals=renews)
         return _Limits(own, None, _is_shared(connection, found.id))
     if not change.renewed:
         return _Limits(found.limits, shared, False)
     if shared is None:
-        own = renew_limits(connection, found.limits, change.renewed, now)
+        own = renew_limits(records, found.limits, change.renewed, now)
         return _Limits(own, None, _is_shared(connection, found.id))
-    renewed = renew_limits(connection, shared.limits, change.renewed, now)
+    renewed = renew_limits(records, shared.limits, change.renewed, now)
     sharing = update(credential).where(credential.c.id == shared.credential_id)
     connection.execute(sharing.values(limits=stored_limits_text(renewed)))
     return _Limits(found.limits, shared._replace(limits=renewed), True)

@@ -7,7 +7,8 @@ units of a quota, and none while the quota is changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
@@ -27,14 +28,12 @@ from sqlalchemy import (
 )
 
 from latchkey.credentials.limits import (
-    AccountLimits,
-    Limit,
     QuotaLimit,
     StoredLimit,
     limit_of_json,
     stored_limits_text,
 )
-from latchkey.credentials.models import MODES, NewCredential
+from latchkey.credentials.models import NewCredential
 from latchkey.credentials.quotas import (
     EPOCH_TAGS,
     Held,
@@ -60,6 +59,7 @@ _OF_HOLDER = (
     .with_for_update()
 )
 _FIND = select(limit_state).where(limit_state.c.id == bindparam("id")).with_for_update()
+_ADD = insert(limit_state).returning(limit_state.c.id)
 _UPDATE = update(limit_state).where(limit_state.c.id == bindparam("of"))
 _RESERVED = select(quota_reservation).where(quota_reservation.c.limit_id == bindparam("limit_id"))
 _FORGET_BEFORE = delete(quota_reservation).where(
@@ -125,7 +125,7 @@ class SqlLimitStore:
                 return None
             reserved = _reserved(connection, limit_id)
             decision = reserve(found, reserved, segment, cost, now, held)
-            _write(connection, found, decision.state)
+            SqlLimitRecords(connection).put(found, decision.state)
             if decision.rows:
                 of = {"limit_id": limit_id, "segment": segment}
                 rows = [
@@ -193,68 +193,37 @@ def _lower(connection: Connection, segment: str, one: Spent) -> None:
         connection.execute(_GIVE_BACK_SKIPPED, {**of, **between})
 
 
-def store_limits(
-    connection: Connection,
-    holder: str,
-    mode: str,
-    limits: Iterable[Limit],
-    now: datetime,
-    *,
-    renews_totals: bool = True,
-) -> tuple[StoredLimit, ...]:
-    """Store the limits of a key (``mode`` is then empty) or an account, in a change's transaction.
+class SqlLimitRecords:
+    """The records of limits in a transaction; see ``LimitRecords``.
 
-    A limit that the holder had under the same name keeps its state.
+    A record that is read stays locked until the end of the transaction.
     """
-    wanted = tuple(limits)
-    if not wanted:
-        return ()
-    rows = connection.execute(_OF_HOLDER, {"holder": holder, "mode": mode})
-    present = {row.name: record_of(row) for row in rows}
-    stored = []
-    for limit in wanted:
-        found = present.get(limit.name)
-        if found is None:
-            new = insert(limit_state).returning(limit_state.c.id)
-            values = limit_values(begun(0, holder, mode, limit, now))
-            number = connection.execute(new, values).scalar_one()
-            stored.append(begun(number, holder, mode, limit, now).stored)
-        else:
-            changed = found.redefined(limit, now, renews_total=renews_totals)
-            _write(connection, found, changed)
-            stored.append(changed.stored)
-    return tuple(stored)
 
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-def store_account_limits(
-    connection: Connection,
-    account_id: str,
-    limits: Sequence[Limit],
-    now: datetime,
-    *,
-    renews_totals: bool = True,
-) -> AccountLimits:
-    """Store the limits of an account, which have a state in each mode."""
-    live, test = (
-        store_limits(connection, account_id, mode, limits, now, renews_totals=renews_totals)
-        for mode in MODES
-    )
-    return AccountLimits(live, test)
+    def of_holder(self, holder: str, mode: str) -> Mapping[str, LimitRecord]:
+        """All records of a holder, by the names of the limits."""
+        rows = self._connection.execute(_OF_HOLDER, {"holder": holder, "mode": mode})
+        return {row.name: record_of(row) for row in rows}
 
+    def find(self, limit_id: int) -> LimitRecord:
+        """The record with this id, which a key or an account has."""
+        return record_of(self._connection.execute(_FIND, {"id": limit_id}).one())
 
-def renew_limits(
-    connection: Connection, limits: Sequence[StoredLimit], names: Collection[str], now: datetime
-) -> tuple[StoredLimit, ...]:
-    """Begin the quotas with these names anew; returns all ``limits`` as they are then."""
-    renewed = []
-    for one in limits:
-        if one.limit.name in names:
-            found = record_of(connection.execute(_FIND, {"id": one.id}).one())
-            changed = found.renewed(now)
-            _write(connection, found, changed)
-            one = changed.stored
-        renewed.append(one)
-    return tuple(renewed)
+    def add(self, new: LimitRecord) -> LimitRecord:
+        """Store a new record; returns it with its id."""
+        number: int = self._connection.execute(_ADD, limit_values(new)).scalar_one()
+        return replace(new, id=number)
+
+    def put(self, found: LimitRecord, changed: LimitRecord) -> None:
+        """Replace a record, and forget the reservations that it does not count any more."""
+        if changed == found:
+            return
+        of = {"of": found.id}
+        self._connection.execute(_UPDATE.values(**limit_values(changed)), of)
+        if changed.base_epoch != found.base_epoch:
+            self._connection.execute(_FORGET_BEFORE, {**of, "base": changed.base_epoch})
 
 
 def add_many_limits(
@@ -301,15 +270,6 @@ def limit_values(state: LimitRecord) -> dict[str, Any]:
         "base_epoch": state.base_epoch,
         "period_start": to_milliseconds(state.period_start),
     }
-
-
-def _write(connection: Connection, found: LimitRecord, changed: LimitRecord) -> None:
-    """Write the new state of a limit, and forget the reservations that it does not count."""
-    if changed == found:
-        return
-    connection.execute(_UPDATE.values(**limit_values(changed)), {"of": found.id})
-    if changed.base_epoch != found.base_epoch:
-        connection.execute(_FORGET_BEFORE, {"of": found.id, "base": changed.base_epoch})
 
 
 def _reserved(connection: Connection, limit_id: int) -> Mapping[tuple[int, str], int]:

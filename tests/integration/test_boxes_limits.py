@@ -11,9 +11,10 @@ from contextlib import ExitStack
 import pytest
 from sqlalchemy import create_engine, update
 
+from latchkey.credentials.limit_records import store_limits
 from latchkey.credentials.limits import QuotaLimit, quota_limit, stored_limits_text
 from latchkey.credentials.times import utc_now
-from latchkey.store.limits import store_limits
+from latchkey.store.limits import SqlLimitRecords
 from latchkey.store.tables import credential
 from tests.support.boxes.cluster import Cluster, running
 from tests.support.faults.limited import sending
@@ -51,7 +52,8 @@ def limit(server: Postgresql, cluster: Cluster, pair: Pair, quota: QuotaLimit) -
     engine = create_engine(server.url(cluster.database))
     try:
         with engine.begin() as connection:
-            stored = store_limits(connection, pair.api_key, "", (quota,), utc_now())
+            records = SqlLimitRecords(connection)
+            stored = store_limits(records, pair.api_key, "", (quota,), utc_now())
             of_key = update(credential).where(credential.c.api_key == pair.api_key)
             connection.execute(of_key.values(limits=stored_limits_text(stored)))
     finally:

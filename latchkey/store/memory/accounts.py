@@ -21,6 +21,7 @@ from latchkey.credentials.audit import Action, AuditEvent
 from latchkey.credentials.audit_erasure import ranges_text
 from latchkey.credentials.callers import Author
 from latchkey.credentials.conditions import NO_CONDITIONS
+from latchkey.credentials.limit_records import renew_limits, store_account_limits
 from latchkey.credentials.limits import AccountLimits
 from latchkey.credentials.models import Credential, Mode
 from latchkey.credentials.publishing import Made, Outcome, Publication
@@ -29,7 +30,7 @@ from latchkey.credentials.times import to_the_millisecond
 from latchkey.errors import AccountNotFound, DuplicateExternalId, InvalidField
 from latchkey.store.audited_terms import account_difference, account_terms_of
 from latchkey.store.memory.audit import MemoryAuditLog
-from latchkey.store.memory.limits import renew_limits, store_account_limits
+from latchkey.store.memory.limits import MemoryLimitRecords
 from latchkey.store.memory.state import INSTANCE, MemoryDatabase, State, caller_now
 
 T = TypeVar("T")
@@ -107,7 +108,9 @@ class MemoryAccountStore:
                 new.external_id,
                 new.metadata,
                 to_the_millisecond(new.created_at),
-                limits=store_account_limits(state, new.id, new.limits, new.created_at),
+                limits=store_account_limits(
+                    MemoryLimitRecords(state), new.id, new.limits, new.created_at
+                ),
             )
             state.accounts[added.id] = added
             detail = account_terms_of(added)
@@ -233,10 +236,11 @@ class MemoryAccountStore:
 def _limits_after(
     state: State, found: Account, terms: AccountChange, now: datetime
 ) -> AccountLimits:
+    records = MemoryLimitRecords(state)
     if terms.limits is not None:
         renews = not terms.keeps_totals
-        return store_account_limits(state, found.id, terms.limits, now, renews_totals=renews)
-    live, test = (renew_limits(state, limits, terms.renewed, now) for limits in found.limits)
+        return store_account_limits(records, found.id, terms.limits, now, renews_totals=renews)
+    live, test = (renew_limits(records, limits, terms.renewed, now) for limits in found.limits)
     return AccountLimits(live, test)
 
 

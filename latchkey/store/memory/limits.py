@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 
-from latchkey.credentials.limits import AccountLimits, Limit, QuotaLimit, StoredLimit
-from latchkey.credentials.models import MODES
+from latchkey.credentials.limits import QuotaLimit
 from latchkey.credentials.quotas import (
     Held,
     LimitRecord,
     QuotaUse,
     Reservation,
     Spent,
-    begun,
     has_tag,
     reserve,
     use_of,
@@ -41,7 +40,7 @@ class MemoryLimitStore:
                 return None
             reserved = _reserved(state, limit_id)
             decision = reserve(found, reserved, segment, cost, now, held)
-            _put(state, found, decision.state)
+            MemoryLimitRecords(state).put(found, decision.state)
             for epoch, units in decision.rows.items():
                 state.reservations[limit_id, epoch, segment] = units
             return decision.reservation
@@ -95,71 +94,35 @@ def _lower(state: State, segment: str, spent: Iterable[Spent]) -> None:
                 state.reservations[limit_id, epoch, of] = 0
 
 
-def store_limits(
-    state: State,
-    holder: str,
-    mode: str,
-    limits: Iterable[Limit],
-    now: datetime,
-    *,
-    renews_totals: bool = True,
-) -> tuple[StoredLimit, ...]:
-    """Store the limits of a key or an account, as in SQL."""
-    present = {
-        one.name: one for one in state.limits.values() if (one.holder, one.mode) == (holder, mode)
-    }
-    stored = []
-    for limit in limits:
-        found = present.get(limit.name)
-        if found is None:
-            changed = begun(len(state.limits) + 1, holder, mode, limit, now)
-            state.limits[changed.id] = changed
-        else:
-            changed = found.redefined(limit, now, renews_total=renews_totals)
-            _put(state, found, changed)
-        stored.append(changed.stored)
-    return tuple(stored)
+class MemoryLimitRecords:
+    """The records of limits in a transaction."""
 
+    def __init__(self, state: State) -> None:
+        self._state = state
 
-def store_account_limits(
-    state: State,
-    account_id: str,
-    limits: Sequence[Limit],
-    now: datetime,
-    *,
-    renews_totals: bool = True,
-) -> AccountLimits:
-    """Store the limits of an account in each mode."""
-    live, test = (
-        store_limits(state, account_id, mode, limits, now, renews_totals=renews_totals)
-        for mode in MODES
-    )
-    return AccountLimits(live, test)
-
-
-def renew_limits(
-    state: State, limits: Sequence[StoredLimit], names: Collection[str], now: datetime
-) -> tuple[StoredLimit, ...]:
-    """Begin the quotas with these names anew."""
-    renewed = []
-    for one in limits:
-        if one.limit.name in names:
-            found = state.limits[one.id]
-            changed = found.renewed(now)
-            _put(state, found, changed)
-            one = changed.stored
-        renewed.append(one)
-    return tuple(renewed)
-
-
-def _put(state: State, found: LimitRecord, changed: LimitRecord) -> None:
-    state.limits[found.id] = changed
-    if changed.base_epoch != found.base_epoch:
-        state.reservations = {
-            key: units
-            for key, units in state.reservations.items()
-            if key[0] != found.id or key[1] >= changed.base_epoch
+    def of_holder(self, holder: str, mode: str) -> dict[str, LimitRecord]:
+        return {
+            one.name: one
+            for one in self._state.limits.values()
+            if (one.holder, one.mode) == (holder, mode)
         }
+
+    def find(self, limit_id: int) -> LimitRecord:
+        return self._state.limits[limit_id]
+
+    def add(self, new: LimitRecord) -> LimitRecord:
+        added = replace(new, id=len(self._state.limits) + 1)
+        self._state.limits[added.id] = added
+        return added
+
+    def put(self, found: LimitRecord, changed: LimitRecord) -> None:
+        self._state.limits[found.id] = changed
+        if changed.base_epoch != found.base_epoch:
+            self._state.reservations = {
+                key: units
+                for key, units in self._state.reservations.items()
+                if key[0] != found.id or key[1] >= changed.base_epoch
+            }
 
 
 def _reserved(state: State, limit_id: int) -> dict[tuple[int, str], int]:

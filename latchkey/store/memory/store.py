@@ -15,6 +15,7 @@ from latchkey.credentials.accounts import Account
 from latchkey.credentials.audit import Action, Actor, AuditEvent
 from latchkey.credentials.caller_rights import require_within_caller
 from latchkey.credentials.callers import Author
+from latchkey.credentials.limit_records import renew_limits, store_limits
 from latchkey.credentials.limits import SharedLimits
 from latchkey.credentials.models import (
     Change,
@@ -38,7 +39,7 @@ from latchkey.store.memory.administrators import MemoryAdministratorStore
 from latchkey.store.memory.audit import MemoryAuditLog
 from latchkey.store.memory.boxes import MemoryBoxStore
 from latchkey.store.memory.idempotency import MemoryIdempotencyLog, remember, require_first
-from latchkey.store.memory.limits import MemoryLimitStore, renew_limits, store_limits
+from latchkey.store.memory.limits import MemoryLimitRecords, MemoryLimitStore
 from latchkey.store.memory.listing import MemoryListing, newest_of
 from latchkey.store.memory.state import MemoryDatabase, State, caller_now
 from latchkey.store.memory.usage import MemoryInvalidationLog, MemoryUsageStore
@@ -326,7 +327,9 @@ def _add(state: State, new: NewCredential) -> Credential:
             origin=new.origin,
             conditions=new.conditions,
             metadata=new.metadata,
-            limits=store_limits(state, new.api_key, "", new.limits, new.created_at),
+            limits=store_limits(
+                MemoryLimitRecords(state), new.api_key, "", new.limits, new.created_at
+            ),
             shared_limits=None if new.limits_of is None else _shared(state, new.limits_of),
         ),
     )
@@ -346,11 +349,16 @@ def _change_limits(state: State, found: Credential, terms: Change, now: datetime
     holder = found
     if terms.limits is not None:
         renews = not terms.keeps_totals
-        limits = store_limits(state, found.api_key, "", terms.limits, now, renews_totals=renews)
+        limits = store_limits(
+            MemoryLimitRecords(state), found.api_key, "", terms.limits, now, renews_totals=renews
+        )
         holder = replace(found, limits=limits, shared_limits=None)
     else:
         holder = state.credentials[found.limits_of or found.id]
-        holder = replace(holder, limits=renew_limits(state, holder.limits, terms.renewed, now))
+        holder = replace(
+            holder,
+            limits=renew_limits(MemoryLimitRecords(state), holder.limits, terms.renewed, now),
+        )
     _put(state, holder)
     for one in _sharing(state, holder.id):
         _put(state, replace(one, shared_limits=_shared(state, holder.id)))
