@@ -1,0 +1,1 @@
+"""The architecture of the project, which tests compare with the source."""
