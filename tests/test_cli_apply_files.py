@@ -18,9 +18,6 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Service:
     return prepared
 
 
-# ---- Files that are refused
-
-
 @pytest.mark.parametrize(
     ("text", "line"),
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import resource
 import shutil
@@ -25,9 +24,8 @@ from fastcache.shared import (
 )
 from fastcache.shared.segment_layout import Header, bound_word, laid_out
 from tests.support.fastcache.children import Child, all_end_well
+from tests.support.fastcache.segments import PAGE, REGIONS
 
-PAGE = mmap.PAGESIZE
-REGIONS = {"words": Region(100), "rows": Region(2 * PAGE, 64 * PAGE)}
 SIZE = PAGE * 66
 NOBODY = 65534
 
