@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Annotated, Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 import http_sf
 import pytest
-from fastapi import Depends, FastAPI
-from fastapi.responses import StreamingResponse
-from flask import Flask, Response
-from flask.views import MethodView
 
-from latchkey import Latchkey, Principal, require_scope
+from latchkey import Latchkey, require_scope
 from latchkey import fastapi as on_fastapi
 from latchkey.asgi import LatchkeyMiddleware
 from latchkey.box.counter_names import Use
@@ -21,24 +17,22 @@ from latchkey.errors import LimitReached
 from latchkey.store.protocols import LimitStore
 from latchkey.testing import InMemoryLatchkey
 from latchkey.wsgi_answers import answer_error
-from tests.support.auth.asgi_calls import (
-    AsgiApplication,
-    asked,
-    exchange,
-    new_scope,
+from tests.support.auth.asgi_calls import AsgiApplication, asked, exchange, new_scope
+from tests.support.auth.limited_applications import (
+    ALL,
+    Ask,
+    fastapi,
+    flask,
+    flask_application,
+    plain,
+    titled,
 )
 from tests.support.auth.plain_application import Answer, PlainApplication, call
 from tests.support.auth.worker import api_key
 
-Ask = Callable[[str, dict[str, str]], Answer]
-
 # Nothing of it is available again while a test runs.
 THREE: Mapping[str, Any] = {"rate": "3/day"}
 SECONDS_OF_A_DAY = 86_400
-
-Reader = Annotated[Principal, Depends(on_fastapi.require_scope("orders:read"))]
-Paying = Annotated[Principal, Depends(on_fastapi.require_scope("orders:read", cost=2))]
-Writer = Annotated[Principal, Depends(on_fastapi.require_scope("orders:write", cost=3))]
 
 
 @pytest.fixture
@@ -46,107 +40,6 @@ def memory() -> Iterator[InMemoryLatchkey]:
     made = InMemoryLatchkey()
     yield made
     made.close()
-
-
-class Views(MethodView):
-    decorators = [require_scope("orders:read")]  # noqa: RUF012 - as Flask has it
-
-    def get(self) -> str:
-        return "hello"
-
-    @require_scope("orders:read", cost=2)
-    def post(self) -> str:
-        return "hello"
-
-
-def flask_application(latchkey: Latchkey) -> Flask:
-    app = Flask(__name__)
-
-    @app.get("/")
-    @require_scope("orders:read")
-    def index() -> str:
-        return "hello"
-
-    @app.get("/two")
-    @require_scope("orders:read", cost=2)
-    def two() -> str:
-        return "hello"
-
-    @app.get("/stream")
-    @require_scope("orders:read")
-    def stream() -> Response:
-        return Response(iter(["hel", "lo"]))
-
-    @app.get("/fails")
-    @require_scope("orders:read")
-    def fails() -> str:
-        raise RuntimeError
-
-    @app.get("/forbidden")
-    @require_scope("orders:write", cost=3)
-    def forbidden() -> str:
-        return "hello"
-
-    app.add_url_rule("/class", view_func=Views.as_view("class"))
-    latchkey.protect(app, errors="every")
-    return app
-
-
-def fastapi_application(latchkey: Latchkey) -> FastAPI:
-    app = FastAPI()
-
-    @app.get("/")
-    def index(principal: Reader) -> str:
-        return "hello"
-
-    @app.get("/two")
-    def two(principal: Paying, again: Paying, plain: Reader) -> str:
-        return "hello"
-
-    @app.get("/stream")
-    def stream(principal: Reader) -> StreamingResponse:
-        async def parts() -> AsyncIterator[str]:
-            for part in ("hel", "lo"):
-                yield part
-
-        return StreamingResponse(parts())
-
-    @app.get("/forbidden")
-    def forbidden(principal: Writer) -> str:
-        return "hello"
-
-    on_fastapi.protect(app, latchkey)
-    return app
-
-
-def plain(latchkey: Latchkey) -> Ask:
-    application = latchkey.middleware(PlainApplication())
-    return lambda path, headers: call(application, path, headers)
-
-
-def flask(latchkey: Latchkey) -> Ask:
-    application = flask_application(latchkey)
-    return lambda path, headers: call(application, path, headers)
-
-
-def asgi(latchkey: Latchkey) -> Ask:
-    application = LatchkeyMiddleware(AsgiApplication(), latchkey)
-    return lambda path, headers: _titled(asked(application, path, headers))
-
-
-def fastapi(latchkey: Latchkey) -> Ask:
-    application = fastapi_application(latchkey)
-    return lambda path, headers: _titled(asked(application, path, headers))
-
-
-def _titled(answer: Answer) -> Answer:
-    """The answer with the names of its headers as WSGI has them."""
-    names = {"ratelimit": "RateLimit", "ratelimit-policy": "RateLimit-Policy"}
-    headers = {names.get(name, name.title()): value for name, value in answer.headers.items()}
-    return Answer(answer.status, headers, answer.body)
-
-
-ALL = (plain, flask, asgi, fastapi)
 
 
 def listed(answer: Answer, header: str) -> dict[str, dict[str, int]]:
@@ -297,8 +190,8 @@ def test_an_asgi_application_takes_more(memory: InMemoryLatchkey) -> None:
     protected = LatchkeyMiddleware(application, memory.instance)
     limits = [{"name": "all", "quota": 4, "period": "total"}]
     headers = memory.issue(scopes=["orders:read"], limits=limits)
-    assert levels(_titled(asked(protected, "/", headers))) == {"all": 1}
-    refused = _titled(asked(protected, "/", headers))
+    assert levels(titled(asked(protected, "/", headers))) == {"all": 1}
+    refused = titled(asked(protected, "/", headers))
     assert (refused.status, refused.error["code"]) == (429, "quota_exceeded")
     assert levels(refused) == {"all": 0}
 
