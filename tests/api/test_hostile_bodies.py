@@ -27,6 +27,8 @@ pytestmark = pytest.mark.attack
 
 
 # Bodies: their length.
+
+
 @pytest.mark.parametrize("size", [MAX_BODY + 1, 1_000_000])
 def test_a_body_whose_announced_length_exceeds_the_limit(
     service: Service, live: Pair, size: int
@@ -79,6 +81,8 @@ def test_a_body_that_is_longer_than_its_announced_length(service: Service, live:
 
 
 # Bodies: what they say.
+
+
 @pytest.mark.parametrize(
     "body",
     [
