@@ -1,8 +1,7 @@
-"""The state that a restored database takes over, and failures, which change nothing."""
+"""The state that a restored database takes over."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sqlite3
@@ -17,6 +16,15 @@ import pytest
 from tests.support.command_line import at_terminal
 from tests.support.console.visitor import Visitor, make_administrator
 from tests.support.latchkey_command import run_here
+from tests.support.restoring import (
+    back_up,
+    detail_of_the_last,
+    edit,
+    import_token,
+    last_number,
+    restore,
+    run,
+)
 from tests.support.service import Service
 
 
@@ -68,38 +76,6 @@ def test_a_directory_that_cannot_be_created_is_named(box: Service, tmp_path: Pat
     ]
 
 
-def run(box: Service, *arguments: str) -> str:
-    """Run a command that must succeed; returns its output."""
-    done = run_here(box, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def back_up(box: Service, name: str) -> Path:
-    file = box.directory / name
-    run(box, "backup", str(file))
-    return file
-
-
-def restore(box: Service, file: Path) -> str:
-    return run(box, "restore", str(file), "--yes")
-
-
-def edit(box: Service, *statements: str) -> None:
-    """Change the database with other tools."""
-    with closing(sqlite3.connect(box.database, isolation_level=None)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-
-
-def import_token(box: Service, token: str) -> str:
-    """Import a token of another system; returns its API key."""
-    file = box.directory / "keys.jsonl"
-    digest = hashlib.sha256(token.encode()).hexdigest()
-    file.write_text(json.dumps({"name": "theirs", "sha256": digest}) + "\n")
-    return str(json.loads(run(box, "keys", "import", str(file), "--json"))["api_keys"][0])
-
-
 class ImportedTwice(NamedTuple):
     """The API keys of one token, and backups from before and between the imports."""
 
@@ -116,19 +92,6 @@ def import_twice(box: Service, token: str) -> ImportedTwice:
     with_first = back_up(box, f"{token}-1.db")
     restore(box, before)
     return ImportedTwice(before, first, with_first, import_token(box, token))
-
-
-def last_number(box: Service) -> int:
-    """The number of the last row of the audit log."""
-    with closing(sqlite3.connect(box.database)) as connection:
-        return int(connection.execute("SELECT max(number) FROM audit").fetchone()[0])
-
-
-def detail_of_the_last(box: Service) -> dict[str, object]:
-    entry = json.loads(run(box, "audit", "list", "--limit", "1", "--json"))["entries"][0]
-    assert entry["action"] == "store.restore"
-    detail: dict[str, object] = json.loads(entry["detail"])
-    return detail
 
 
 # ---- Imported keys
@@ -321,94 +284,3 @@ def test_rows_that_are_missing_after_a_restore_are_reported(tmp_path: Path) -> N
         f"rows after row {rows} of the backup are lost, and the head file recorded row "
         f"{rows + 1}\napart from that, the audit log is intact: {rows + 1} rows\n"
     ) in run(box, "audit", "verify")
-
-
-# ---- Failures without effect
-
-
-def test_a_failure_to_write_changes_nothing(box: Service) -> None:
-    """Even with --yes: revocations are never discarded because they could not be written."""
-    before = back_up(box, "failure.db")
-    revoked = import_token(box, "twice")
-    run(box, "keys", "revoke", revoked, "--yes")
-    columns = (
-        "secret_hash, derivation_id, account_id, mode, name, scopes, created_at, expires_at, "
-        "revoked_at, origin"
-    )
-    # A database without an index, which has a token twice: it cannot be taken over.
-    with closing(sqlite3.connect(box.database)) as connection:
-        query = "SELECT sql FROM sqlite_master WHERE name = 'uq_credential_imported_hash'"
-        (index,) = connection.execute(query).fetchone()
-    edit(
-        box,
-        "DROP INDEX uq_credential_imported_hash",
-        f"INSERT INTO credential (api_key, {columns}) SELECT 'ak_live_other', {columns} "
-        f"FROM credential WHERE api_key = '{revoked}'",
-    )
-    names = sorted(path.name for path in box.database.parent.iterdir())
-    identity = box.database.stat().st_ino
-    rows = len(run(box, "audit", "export").splitlines())
-    done = run_here(box, "restore", str(before), "--yes")
-    assert done.returncode == 1
-    assert f"nothing was restored, and {box.database} is unchanged: UNIQUE" in done.stderr
-    assert "cannot be read" not in done.stderr
-    assert sorted(path.name for path in box.database.parent.iterdir()) == names
-    assert box.database.stat().st_ino == identity
-    assert len(run(box, "audit", "export").splitlines()) == rows
-    assert json.loads(run(box, "keys", "show", revoked, "--json"))["status"] == "revoked"
-    edit(box, "DELETE FROM credential WHERE api_key = 'ak_live_other'", index)
-    restore(box, before)
-    assert json.loads(run(box, "keys", "show", revoked, "--json"))["status"] == "revoked"
-
-
-def test_a_user_who_cannot_read_the_database_restores_nothing(tmp_path: Path) -> None:
-    box = Service(tmp_path, unprivileged=True)
-    box.initialize()
-    file = back_up(box, "before.db")
-    box.database.chmod(0)
-    identity = box.database.stat().st_ino
-    done = box.executed("restore", str(file), "--yes", check=False)
-    assert done.returncode == 1
-    assert f"{box.database}: Permission denied" in done.stderr
-    assert "cannot be known" not in done.stderr
-    assert box.database.stat().st_ino == identity
-
-
-@pytest.mark.parametrize(
-    "harm",
-    [
-        "DROP TABLE audit",
-        "ALTER TABLE credential RENAME COLUMN revoked_at TO other",
-        "UPDATE alembic_version SET version_num = '9999'",
-        "UPDATE alembic_version SET version_num = CAST(x'ff' AS TEXT)",
-        "DROP TABLE alembic_version",
-    ],
-)
-def test_a_foreign_database_needs_a_confirmation(tmp_path: Path, harm: str) -> None:
-    box = Service(tmp_path)
-    box.initialize()
-    file = back_up(box, "before.db")
-    edit(box, harm)
-    status, screen = at_terminal(box, "restore", str(file), prompt="[y/N]", typed="y\nn\n")
-    assert status == 1
-    assert "The database in use cannot be read" in screen
-    assert "cannot be read" in run_here(box, "restore", str(file), "--yes").stderr
-    assert detail_of_the_last(box)["log"] == "begins at the backup"
-
-
-def test_row_numbers_of_an_unrelated_database_are_not_mixed_up(tmp_path: Path) -> None:
-    """If both have rows with the same number, the rows taken over get new numbers."""
-    box = Service(tmp_path)
-    box.initialize()
-    empty = back_up(box, "empty.db")
-    import_token(box, "of the backup")
-    backed_up = back_up(box, "backup.db")
-    box.database.unlink()
-    restore(box, empty)
-    others = [import_token(box, f"of now {number}") for number in range(3)]
-    for api_key in others:
-        run(box, "keys", "revoke", api_key, "--yes")
-    said = restore(box, backed_up)
-    assert "kept: 3 keys missing from the backup" in said
-    for api_key in others:
-        assert json.loads(run(box, "keys", "show", api_key, "--json"))["status"] == "revoked"
