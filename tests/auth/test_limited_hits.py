@@ -49,7 +49,6 @@ def _fresh(box: Box) -> None:
 
 # ---------------------------------------------------------------- the same as the plan
 
-
 some_rates = st.builds(
     lambda count, period, burst: rate_limit(f"{count}/{period}", "a", burst),
     st.integers(1, 20),
