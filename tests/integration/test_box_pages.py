@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -116,6 +117,19 @@ def test_a_session_is_valid_at_both_boxes_and_ends_at_both(boxes: list[Service])
     assert [name in page.text for name in ("box1", "box2", ">Boxes</a>")] == [True] * 3
     assert one.send("/console/boxes/", "/console/sign-out").status == 303
     assert two.get("/console/boxes/").status == 303
+
+
+def test_the_overview_adds_up_the_refusals_of_a_limit_at_both_boxes(boxes: list[Service]) -> None:
+    pair = boxes[0].create_key("live", "--quota", "1/total", name="at its limit")
+    sent = [box.get("/v1/account", pair.bearer).status for box in (*boxes, *boxes)]
+    assert sent == [200, 429, 429, 429]
+    visitor = Visitor(boxes[0])
+    assert visitor.sign_in().status == 303
+    shown = rf"{pair.api_key}.*?Refused requests\"><div>3<"
+    wait_until(
+        lambda: re.search(shown, visitor.get("/console/overview/").text, re.DOTALL) is not None,
+        "the refusals of both boxes",
+    )
 
 
 def has_lease(box: Service) -> bool:

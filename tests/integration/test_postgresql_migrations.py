@@ -1,0 +1,93 @@
+"""The migrations on PostgreSQL: they make the tables, also in a database of an earlier version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from latchkey.store.database_urls import database_at
+from latchkey.store.postgresql.location import location_of
+from latchkey.store.postgresql.migrate import migrate
+from latchkey.store.revisions import MIGRATIONS
+from latchkey.store.tables import metadata
+from tests.support.postgresql import Postgresql
+from tests.support.store.new_credentials import NOW
+from tests.support.store.tallies import SEGMENT, tally
+
+# Texts have no length on PostgreSQL, and columns that were added later stand last.
+COLUMNS = """
+    SELECT table_name, column_name, replace(data_type, 'character varying', 'text'), is_nullable,
+        column_default
+    FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name, column_name
+"""
+INDEXES = """
+    SELECT regexp_replace(indexdef, '\\((\\w+)\\)::text', '\\1', 'g')
+    FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname
+"""
+# Only the migrations have these, since each kind of database has expressions of its own.
+BY_EXPRESSION = ["ix_audit_successor", "ix_credential_name"]
+
+
+@pytest.fixture
+def empty(postgresql: Postgresql) -> Iterator[str]:
+    """The name of a database without tables."""
+    name = postgresql.new_database()
+    yield name
+    postgresql.drop_database(name)
+
+
+def engine_of(postgresql: Postgresql, database: str) -> Engine:
+    """An engine that keeps no connection."""
+    return create_engine(postgresql.url(database), poolclass=NullPool)
+
+
+def schema(postgresql: Postgresql, database: str) -> set[tuple[object, ...]]:
+    """The columns and indexes of a database, except alembic's."""
+    rows = {
+        row for query in (COLUMNS, INDEXES) for row in postgresql.execute(query, database=database)
+    }
+    return {row for row in rows if "alembic_version" not in " ".join(map(str, row))}
+
+
+def test_the_schema_equals_that_created_from_the_tables(postgresql: Postgresql, empty: str) -> None:
+    metadata.create_all(engine_of(postgresql, empty))
+    name = postgresql.new_migrated_database()
+    created, migrated = schema(postgresql, empty), schema(postgresql, name)
+    assert created - migrated == set()
+    assert sorted(str(index).split()[2] for (index,) in migrated - created) == BY_EXPRESSION
+    postgresql.drop_database(name)
+
+
+def test_a_database_of_an_earlier_version_keeps_its_keys_and_counts_their_refusals(
+    postgresql: Postgresql, empty: str
+) -> None:
+    """It was made before the table of the refusals by limits."""
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    config.set_main_option("path_separator", "os")
+    with engine_of(postgresql, empty).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0012")
+    postgresql.execute(
+        "INSERT INTO credential (api_key, secret_hash, derivation_id, account_id, mode, name, "
+        "scopes, created_at) SELECT 'ak_live_0000000000000000000001', sha256(''), "
+        "'0123456789abcdef', id, 'live', 'kept', '*', 1 FROM account WHERE instance = 1",
+        database=empty,
+    )
+    url = postgresql.url(empty)
+    report = migrate(location_of(url).conninfo())
+    assert (report.created, report.active_by_derivation) == (False, {"0123456789abcdef": 1})
+    with closing(database_at(url).open_store()) as store:
+        (kept,) = store.page(None, 10, None)
+        assert (kept.id, kept.name) == (1, "kept")
+        for refused in (2, 5):
+            store.usage.flush(SEGMENT, [tally(kept.id, 1, rate_limited=refused)], NOW)
+        limited = store.listing.limited(NOW - timedelta(hours=1), 10)
+        assert [(one.id, count) for one, count in limited.first] == [(1, 5)]
