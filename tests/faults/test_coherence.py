@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
+from tests.support import forked
 from tests.support.faults.account_office import (
     StandingOffice,
     change_and_die,
@@ -27,7 +25,6 @@ from tests.support.times import await_end, in_time
 
 pytestmark = pytest.mark.attack
 
-ROOT = Path(__file__).parents[2]
 ROUNDS = 2_000
 """The number of changes of each kind, in a full run."""
 
@@ -252,17 +249,12 @@ with changing_keys(settings) as shared:
 
 def revoke_and_die(box: Service, api_key: str) -> float:
     """When it was killed, by CLOCK_MONOTONIC in seconds."""
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, api_key],
-        cwd=box.directory,
-        env={**box.environment(), "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == -9
-    return float(done.stdout)
+    with forked.piped(
+        [api_key], code=_KILLED, directory=box.directory, environment=box.environment()
+    ) as command:
+        killed = command.output.read()
+    assert command.process.returncode == -9
+    return float(killed)
 
 
 def test_a_revocation_by_a_killed_process_takes_effect_soon(box: Service, long: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import subprocess
@@ -24,7 +23,7 @@ from tests.support.faults.outage import (
     prepare,
 )
 from tests.support.faults.service_processes import kill_all, wait_until
-from tests.support.service import LATCHKEY, Pair, Service
+from tests.support.service import Pair, Service
 
 pytestmark = pytest.mark.attack
 
@@ -93,15 +92,9 @@ def test_the_log_of_a_database_that_was_replaced(start_service: Callable[..., Se
 def another_database(service: Service) -> tuple[Path, Pair]:
     """Another database with one key, created by the command line with the same derivation key."""
     new = service.database.with_name("new.db")
-    made = subprocess.run(
-        [LATCHKEY, "keys", "create", "--name", "new", "--mode", "live", "--json"],
-        env={**service.environment(), "LATCHKEY_DATABASE_URL": f"sqlite:///{new}"},
-        cwd=service.directory,
-        capture_output=True,
-        check=True,
-    )
-    fields = json.loads(made.stdout)
-    return new, Pair(fields["api_key"], fields["api_secret"])
+    other = Service(service.directory)
+    other.settings = {**service.settings, "LATCHKEY_DATABASE_URL": f"sqlite:///{new}"}
+    return new, other.create_key(name="new")
 
 
 @pytest.mark.parametrize("replace", [False, True])

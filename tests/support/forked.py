@@ -7,6 +7,7 @@ gunicorn's own forks, sockets and signals. Only the ``exec`` is left out.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -18,12 +19,19 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 _LATCHKEY = Path(sys.executable).with_name("latchkey")
 _LARGEST = 1 << 20
+
+# Of <linux/prctl.h> and <linux/capability.h>.
+_PR_CAPBSET_DROP = 24
+_CAPABILITY_VERSION = 0x20080522
 
 COMMAND = "from latchkey_service.cli import main; main()"
 """The code that the executable runs."""
@@ -82,11 +90,13 @@ def start(
     environment: dict[str, str],
     streams: tuple[int, int, int],
     new_session: bool = False,
+    unprivileged: bool = False,
 ) -> Forked:
     """Run ``latchkey``, or other code of the application, with these arguments.
 
     ``streams`` are the descriptors of its standard input, output and error. A new session has no
-    controlling terminal.
+    controlling terminal. An unprivileged process of root has none of its capabilities, like one
+    that ``setpriv`` starts.
     """
     template = _template()
     asked = {
@@ -95,8 +105,42 @@ def start(
         "directory": str(directory),
         "environment": environment,
         "new_session": new_session,
+        "unprivileged": unprivileged,
     }
     return Forked(template, template.ask(asked, *streams))
+
+
+@dataclass(frozen=True)
+class Piped:
+    """A process whose standard input and output are pipes to this one."""
+
+    process: Forked
+    input: TextIO
+    output: TextIO
+
+
+@contextmanager
+def piped(
+    arguments: list[str], *, code: str, directory: Path, environment: dict[str, str]
+) -> Iterator[Piped]:
+    """The same with pipes; after the block, its input ends, and it is waited for."""
+    for_input, our_input = os.pipe()
+    our_output, for_output = os.pipe()
+    try:
+        process = start(
+            arguments,
+            code=code,
+            directory=directory,
+            environment=environment,
+            streams=(for_input, for_output, 2),
+        )
+    finally:
+        os.close(for_input)
+        os.close(for_output)
+    with open(our_output) as output:
+        with open(our_input, "w") as given:
+            yield Piped(process, given, output)
+        process.wait()
 
 
 class _Template:
@@ -183,11 +227,24 @@ def _become(asked: dict[str, Any], streams: list[int]) -> None:
         os.close(given)
     if asked.get("new_session"):
         os.setsid()
+    if asked.get("unprivileged"):
+        _drop_capabilities()
     os.chdir(asked["directory"])
     os.environ.clear()
     os.environ.update(asked["environment"])
     sys.argv = [str(_LATCHKEY), *asked["arguments"]]
     sys.path[0] = str(_LATCHKEY.parent)
+
+
+def _drop_capabilities() -> None:
+    """Drop all capabilities of this process, also those that an ``exec`` would give root again."""
+    system = ctypes.CDLL(None, use_errno=True)
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    none = (ctypes.c_uint32 * 6)()
+    done = [system.prctl(_PR_CAPBSET_DROP, each, 0, 0, 0) for each in range(last + 1)]
+    if any(done) or system.capset(header, none):
+        raise OSError(ctypes.get_errno(), "the capabilities were not dropped")
 
 
 if __name__ == "__main__":

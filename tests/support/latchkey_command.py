@@ -9,9 +9,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
+
+from tests.support.forked import Piped, piped
 
 if TYPE_CHECKING:
     from tests.support.service import Service
@@ -65,15 +66,13 @@ class StandingCommand:
     Each command attaches to the shared memory, commits, publishes and detaches.
     """
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Piped) -> None:
         self._process = process
 
     def __call__(self, *arguments: str) -> str:
         """Run ``latchkey``, which must succeed; returns its output."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(json.dumps(arguments), file=self._process.stdin, flush=True)
-        status, output = json.loads(self._process.stdout.readline())
+        print(json.dumps(arguments), file=self._process.input, flush=True)
+        status, output = json.loads(self._process.output.readline())
         assert status == 0, (arguments, status, output)
         return str(output)
 
@@ -81,12 +80,7 @@ class StandingCommand:
 @contextlib.contextmanager
 def standing_command(service: Service) -> Iterator[StandingCommand]:
     """A StandingCommand with the settings of a service, until the end of the block."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _STANDING],
-        cwd=service.directory,
-        env={**service.environment(), "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    with piped(
+        [], code=_STANDING, directory=service.directory, environment=service.environment()
     ) as process:
         yield StandingCommand(process)

@@ -52,9 +52,13 @@ class MigrationInFork:
             try:
                 for number, stream in enumerate(streams, 1):
                     os.dup2(stream, number)
+                # A command may have redirected them in this process.
+                sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+                sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
                 os.environ.update(env)
                 status = migrate.main()
                 sys.stdout.flush()
+                sys.stderr.flush()
             except BaseException:
                 sys.excepthook(*sys.exc_info())
                 raise

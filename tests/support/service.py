@@ -25,6 +25,7 @@ from tests.support.service_database import OnPostgresql, ServiceDatabase, Sqlite
 LATCHKEY = Path(sys.executable).with_name("latchkey")
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 40.0
+_UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 
 Process = subprocess.Popen[bytes] | forked.Forked
 
@@ -87,7 +88,7 @@ class Service:
         # Drop root's capabilities instead of changing the user: another user may be unable to reach
         # the interpreter.
         drop = unprivileged and os.geteuid() == 0
-        self.prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if drop else []
+        self.prefix = list(_UNPRIVILEGED) if drop else []
         self.database = directory / "data" / "latchkey.db"
         self.rows: ServiceDatabase = on or SqliteFile(self.database)
         self._is_made = False
@@ -154,7 +155,7 @@ class Service:
 
     def serve(self, log: BinaryIO) -> Process:
         """Start the server process."""
-        if not self.prefix:
+        if self._is_forked:
             return self.run(self.code, ["serve"], log)
         return subprocess.Popen(
             [*self.prefix, str(LATCHKEY), "serve"],
@@ -174,7 +175,13 @@ class Service:
                 directory=self.directory,
                 environment=self.environment(),
                 streams=(nothing.fileno(), log.fileno(), log.fileno()),
+                unprivileged=bool(self.prefix),
             )
+
+    @property
+    def _is_forked(self) -> bool:
+        """Whether no program but a forked process has to start its processes."""
+        return self.prefix in ([], _UNPRIVILEGED)
 
     def stop(self) -> None:
         """Stop it like an operator, and kill it after a while."""
@@ -208,7 +215,7 @@ class Service:
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run ``latchkey`` with the settings of the service, in a new process."""
-        if self.prefix:
+        if not self._is_forked:
             return self.executed(*arguments, check=check)
         with (
             open(os.devnull, "rb") as nothing,
@@ -221,6 +228,7 @@ class Service:
                 directory=self.directory,
                 environment=self.environment(),
                 streams=(nothing.fileno(), output.fileno(), error.fileno()),
+                unprivileged=bool(self.prefix),
             )
             try:
                 status = process.wait(60)

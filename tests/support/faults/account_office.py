@@ -1,7 +1,7 @@
 """A process that changes accounts of a running service, like a command; it can die on the way.
 
-``python -m tests.support.faults.account_office`` reads one JSON list per line, a function of
-``Office`` and its arguments, and prints what it returns as JSON.
+It reads one JSON list per line, a function of ``Office`` and its arguments, and prints what it
+returns as JSON.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from latchkey.box.segment import changing_keys
@@ -27,10 +25,10 @@ from latchkey.credentials.service import CredentialService
 from latchkey.key_files import load_derivation, load_seal
 from latchkey.store.database_urls import database_of
 from latchkey_service.command_user import command_line_user
+from tests.support import forked
 from tests.support.service import Pair, Service
 
 Invalidate = Callable[[str], None]
-ROOT = Path(__file__).parents[3]
 
 
 class Office:
@@ -77,7 +75,7 @@ class Office:
 class StandingOffice:
     """An ``Office`` in a process of its own."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: forked.Piped) -> None:
         self._process = process
 
     def create(self) -> str:
@@ -93,10 +91,8 @@ class StandingOffice:
         self._ask("change", account, status)
 
     def _ask(self, *order: object) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        return json.loads(self._process.stdout.readline())
+        print(json.dumps(order), file=self._process.input, flush=True)
+        return json.loads(self._process.output.readline())
 
 
 @contextmanager
@@ -110,20 +106,19 @@ def change_and_die(
     service: Service, account: str, status: AccountStatus, *, after_word: bool
 ) -> float:
     """When the process that changed the account was killed, by CLOCK_MONOTONIC in seconds."""
-    with _process(service) as process:
-        killed, _ = process.communicate(json.dumps(["die", account, status, after_word]) + "\n")
-    assert process.returncode == -signal.SIGKILL
+    with _process(service) as office:
+        print(json.dumps(["die", account, status, after_word]), file=office.input, flush=True)
+        killed = office.output.read()
+    assert office.process.returncode == -signal.SIGKILL
     return float(killed)
 
 
-def _process(service: Service) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        cwd=service.directory,
-        env={**service.environment(), "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+def _process(service: Service) -> AbstractContextManager[forked.Piped]:
+    return forked.piped(
+        [],
+        code=f"from {__name__} import main; main()",
+        directory=service.directory,
+        environment=service.environment(),
     )
 
 
@@ -153,7 +148,8 @@ def _change(accounts: AccountService, account: str, status: AccountStatus) -> No
     accounts.change(account, AccountChange(status=status), None, by=command_line_user())
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Follow orders until the input ends."""
     for line in sys.stdin:
         function, *arguments = json.loads(line)
         _answer(getattr(Office(), function)(*arguments))
