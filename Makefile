@@ -35,14 +35,18 @@ help: ## List the targets
 serve: $(built) ## Set up, create the first keys, and serve on 127.0.0.1:8080
 	@.venv/bin/latchkey init && exec .venv/bin/latchkey serve
 
+# The tests with a browser, other servers, built packages, complete pages and measurements take long.
+# `make test-integration` runs them in place of `make test`. The other targets run them with the rest.
+apart = tests/benchmarks tests/browser tests/packaging tests/pages tests/servers
+
 test: ready ## Set up, and run the tests with bounded rounds
-	@$(py) -m pytest $(parallel) $(ARGS)
+	@$(py) -m pytest $(parallel) $(addprefix --ignore=,$(apart)) $(ARGS)
 
-test-integration: .venv/.proxies ready ## Run the tests with PostgreSQL, reverse proxies and Locust
+test-integration: .venv/.proxies ready ## Run the tests with PostgreSQL, proxies, a browser and other servers
 	@PATH="$$PATH:/usr/sbin" $(py) -m pytest $(parallel) --integration --timeout=300 tests/integration \
-	    tests/store/contract tests/api $(ARGS)
+	    tests/store/contract tests/api $(apart) $(ARGS)
 
-test-long: ready ## Run the same tests with the full number of rounds
+test-long: ready ## Run all tests but tests/integration with the full number of rounds
 	@$(py) -m pytest $(parallel) --long --timeout=3600 $(ARGS)
 
 attack: ready ## Run only the hostile tests: kills, races, faults, damage, fuzzing

@@ -3,7 +3,7 @@
 usage: release.py [--dry-run] [--tested]
 
 --dry-run  do everything except the tag
---tested   leave out `make lint` and `make test`, which have just passed for this commit
+--tested   leave out `make lint` and the tests, which have just passed for this commit
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def release(*, dry_run: bool, tested: bool) -> None:
     found = problems(version)
     if found:
         sys.exit("\n".join(f"release: {problem}" for problem in found))
-    for target in ("dist",) if tested else ("lint", "test", "dist"):
+    for target in ("dist",) if tested else ("lint", "test", "test-integration", "dist"):
         print(f"== make {target}", flush=True)
         done = subprocess.run(  # noqa: S603 - targets of this Makefile
             ["make", "--no-print-directory", target],  # noqa: S607
@@ -101,7 +101,7 @@ def main() -> None:
     """Release what is checked out."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dry-run", action="store_true", help="do everything except the tag")
-    parser.add_argument("--tested", action="store_true", help="leave out make lint and make test")
+    parser.add_argument("--tested", action="store_true", help="leave out make lint and the tests")
     given = parser.parse_args()
     release(dry_run=given.dry_run, tested=given.tested)
 

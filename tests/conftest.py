@@ -40,8 +40,9 @@ _SHARING = {
 
 # The longest modules and groups, which start first, so that no process ends with one of them.
 _LONGEST = (
-    *("tests/api/", "tests/browser/", "tests/faults/", "tests/servers/", "tests/examples/"),
-    *("tests/test_documents.py", "tests/packaging/", "tests/benchmarks/", "tests/console/"),
+    *("tests/api/", "tests/browser/", "tests/integration/", "tests/pages/", "tests/packaging/"),
+    *("tests/faults/", "tests/servers/", "tests/benchmarks/", "tests/examples/"),
+    *("tests/test_documents.py", "tests/console/"),
 )
 
 

@@ -1,6 +1,6 @@
-"""The blocks of all documents: each has a tag, and is run, compared or checked as the tag says.
+"""The blocks of all documents: each has a tag, and is checked or run alone where the tag says so.
 
-tests/support/documents/blocks.py describes the tags.
+tests/pages runs the others. tests/support/documents/blocks.py describes the tags.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -21,7 +20,7 @@ from tests.support.documents.blocks import ROOT, TEXTS, BadBlock, Block, blocks
 from tests.support.documents.checkers import Rejected, check, missing
 from tests.support.documents.contexts import CONTEXTS
 from tests.support.documents.pages import Page
-from tests.support.documents.reading import WITH_PROXIES, follow_page
+from tests.support.documents.reading import of_contexts, parsed, tagged
 from tests.support.documents.shell import Failed
 from tests.support.service import LATCHKEY, Pair, Service
 
@@ -71,29 +70,6 @@ SHOWN: dict[str, dict[str, str]] = {
 }
 
 
-@lru_cache
-def parsed(page: str) -> list[Block]:
-    """The blocks of a page."""
-    return blocks(page, TEXTS[page])
-
-
-def tagged(page: str, *tags: str) -> bool:
-    """Whether a page has a block with one of the tags; a wrong block is for its own test."""
-    try:
-        return any(block.tag in tags for block in parsed(page))
-    except BadBlock:
-        return False
-
-
-def of_contexts(page: str) -> list[Block]:
-    """The blocks that run in a context that is listed for their page."""
-    return [
-        block
-        for block in parsed(page)
-        if page in CONTEXTS and (block.language, block.tag) == ("python", "run")
-    ]
-
-
 @pytest.mark.parametrize("page", TEXTS)
 def test_every_block_has_a_tag(page: str) -> None:
     parsed(page)
@@ -105,17 +81,6 @@ def test_shown_blocks_are_few_and_listed() -> None:
     listed = {(page, line) for page, lines in SHOWN.items() for line in lines}
     assert {(block.page, block.first_line) for block in shown} == listed
     assert len(shown) * 10 <= len(every), [str(block) for block in shown]
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    "page",
-    [page for page in TEXTS if tagged(page, "run", "serve") and page not in WITH_PROXIES],
-)
-def test_the_blocks_of_a_page_work(page: str) -> None:
-    """In their order, in one shell and one directory."""
-    elsewhere = of_contexts(page)
-    follow_page(page, [block for block in parsed(page) if block not in elsewhere])
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,18 @@ def test_missing_prerequisites_stop_the_run_before_the_first_step(checkout: Chec
     assert not checkout.venv.exists()
 
 
+def test_what_one_target_leaves_out_is_run_by_the_other() -> None:
+    """And continuous integration runs both."""
+    arguments = {
+        target: make(target, "--dry-run", "--old-file=ready").stdout.split()
+        for target in ("test", "test-integration")
+    }
+    ignored = {one.removeprefix("--ignore=") for one in arguments["test"] if "--ignore=" in one}
+    assert ignored
+    assert ignored <= set(arguments["test-integration"])
+    assert all((ROOT / directory).is_dir() for directory in ignored)
+
+
 def test_integration_runs_the_linters_and_then_the_tests() -> None:
     text = (ROOT / ".ci/run").read_text()
     steps = re.findall(r"^step (?:make|tests) ([a-z-]+)", text, re.MULTILINE)

@@ -14,7 +14,7 @@ import pytest
 SCRIPT = Path(__file__).parents[1] / "scripts" / "release.py"
 
 MAKEFILE = """\
-lint test dist:
+lint test test-integration dist:
 \t@echo $@ >> .git/made
 \t@test $@ != "$(FAILING)"
 """
@@ -85,7 +85,7 @@ def repository(tmp_path: Path) -> Repository:
 def test_a_release_checks_builds_and_tags(repository: Repository) -> None:
     done = repository.release()
     assert done.returncode == 0, done.stderr
-    assert repository.made == ["lint", "test", "dist"]
+    assert repository.made == ["lint", "test", "test-integration", "dist"]
     assert repository.git("cat-file", "-t", "v1.2.3") == "tag"
     assert repository.git("rev-parse", "v1.2.3^{commit}") == repository.git("rev-parse", "HEAD")
 
@@ -93,7 +93,7 @@ def test_a_release_checks_builds_and_tags(repository: Repository) -> None:
 def test_a_dry_run_does_not_tag(repository: Repository) -> None:
     done = repository.release("--dry-run")
     assert done.returncode == 0, done.stderr
-    assert repository.made == ["lint", "test", "dist"]
+    assert repository.made == ["lint", "test", "test-integration", "dist"]
     assert repository.git("tag") == ""
 
 
@@ -102,7 +102,7 @@ def test_a_tested_commit_is_not_tested_again(repository: Repository) -> None:
     assert repository.made == ["dist"]
 
 
-@pytest.mark.parametrize("target", ["lint", "test", "dist"])
+@pytest.mark.parametrize("target", ["lint", "test", "test-integration", "dist"])
 def test_a_failure_leaves_no_tag(repository: Repository, target: str) -> None:
     done = repository.release(FAILING=target)
     assert done.returncode == 1

@@ -1,1 +1,1 @@
-"""The wheel, installed beside applications of users."""
+"""The wheel, installed beside applications of users, and the image."""

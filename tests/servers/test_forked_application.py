@@ -16,7 +16,7 @@ import pytest
 from tests.support.faults.service_processes import wait_until
 from tests.support.service import Service
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GUNICORN = [str(Path(sys.executable).with_name("gunicorn")), "--workers=2", "--no-control-socket"]
 REFUSAL = "Latchkey was built before a fork: build it in each process"
 

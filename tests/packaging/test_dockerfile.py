@@ -25,7 +25,7 @@ from tests.support.dockerfile import BUILD, DOCKERFILE, FINAL, last
 from tests.support.ports import free_port
 from tests.support.service import LATCHKEY
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HADOLINT = Path(sys.executable).with_name("hadolint")
 
 
