@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Literal
 
-from fastcache.shared import Counters, QuotaTable, RateTable, Region, Segment, SegmentFull
+from fastcache.shared import Counters, QuotaTable, RateTable, Region, Segment
+from latchkey.box.growing import GrowingRegions
 
 LimitKind = Literal["rates", "default_rates", "quotas"]
 """A table, and the name of its region."""
@@ -14,7 +14,6 @@ MOST_ROWS = 1 << 24
 
 _ROW_SIZES: dict[LimitKind, int] = {"rates": 8, "default_rates": 8, "quotas": 32}
 _FIRST_ROWS: dict[LimitKind, int] = {"rates": 4_096, "default_rates": 4_096, "quotas": 2_048}
-_AT_ONCE = 16_384
 # Address space, of which the system provides the pages that are used.
 _PRIVATE_QUOTAS = 1 << 22
 
@@ -43,8 +42,7 @@ class LimitTables:
         self.rates = rates
         self.default_rates = default_rates
         self.quotas = quotas
-        self._segment = segment
-        self._growing = threading.Lock()
+        self._regions = GrowingRegions(segment)
 
     @staticmethod
     def regions() -> dict[str, Region]:
@@ -79,12 +77,4 @@ class LimitTables:
         table: RateTable | QuotaTable = getattr(self, kind)
         if table.backed_rows > row:
             return True
-        if self._segment is None or row >= MOST_ROWS:
-            return False
-        rows = min(MOST_ROWS, (row // _AT_ONCE + 2) * _AT_ONCE)
-        with self._growing:
-            try:
-                self._segment.grow(kind, rows * _ROW_SIZES[kind])
-            except SegmentFull:
-                return False
-        return True
+        return self._regions.grow(kind, row, most_rows=MOST_ROWS, row_size=_ROW_SIZES[kind])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable
 from enum import IntEnum, auto, unique
@@ -20,7 +19,6 @@ from fastcache.shared import (
     KeyedDigest,
     Region,
     Segment,
-    SegmentFull,
     SharedCache,
     Stripes,
     Tallies,
@@ -29,6 +27,7 @@ from fastcache.shared import (
 from latchkey.box import _counters
 from latchkey.box.boot_clock import boot_ns
 from latchkey.box.counter_names import Count, Use
+from latchkey.box.growing import GrowingRegions
 from latchkey.box.limit_tables import LimitTables
 from latchkey.box.worker_metrics import BLOCK_SIZE, Block, WorkerMetrics
 from latchkey.credentials.kinds import IMPORTED, kind_of_lookup
@@ -44,7 +43,6 @@ _FIRST_BLOCKS = 8
 _MOST_BLOCKS = 1_024
 _FIRST_USES = 16_384
 _MOST_USES = 1 << 24
-_USES_AT_ONCE = 16_384
 _PRIVATE_USES = 1 << 20
 _SLOT_SIZE = 256
 _SIGHTINGS = 1 << 20
@@ -124,7 +122,7 @@ class SharedState:
         self.knows_imported = segment is not None
         self._key = key
         self._boot_clock = boot_clock
-        self._growing = threading.Lock()
+        self._regions = GrowingRegions(segment)
 
     @staticmethod
     def regions(size: int) -> dict[str, Region]:
@@ -286,15 +284,7 @@ class SharedState:
         """Allocate a row for this credential and some more; False if there is no memory."""
         if self.uses.backed_rows > credential_id:
             return True
-        if self.segment is None or credential_id >= _MOST_USES:
-            return False
-        rows = min(_MOST_USES, (credential_id // _USES_AT_ONCE + 2) * _USES_AT_ONCE)
-        with self._growing:
-            try:
-                self.segment.grow("uses", rows * _ROW_SIZE)
-            except SegmentFull:
-                return False
-        return True
+        return self._regions.grow("uses", credential_id, most_rows=_MOST_USES, row_size=_ROW_SIZE)
 
     def _count(self, credential_id: int, use: Use) -> bool:
         if self.uses.add(credential_id, use):
