@@ -6,27 +6,25 @@ the same time take turns by an advisory lock.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import psycopg
 from psycopg.rows import TupleRow
 
-from latchkey.errors import ConfigurationError, LatchkeyError
+from latchkey.errors import ConfigurationError
 from latchkey.files.owner import as_caller
+from latchkey.store.child_report import report, report_of
 from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.postgresql.connecting import is_pooled
 from latchkey.store.postgresql.errors import reason_of
 from latchkey.store.postgresql.location import Location
 from latchkey.store.revisions import newest_revision
 
-_VARIABLE = "LATCHKEY_DATABASE_URL"
 # The key of the advisory lock of processes that prepare the database, on all boxes.
 _PREPARING = 0x6C61746368_02
 _LOCK_PATIENCE = 60.0
@@ -54,10 +52,7 @@ def migrate_in_child(location: Location) -> MigrationReport:
             encoding="utf-8",
             check=False,
         )
-    if child.returncode != 0:
-        lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
-        raise ConfigurationError(f"{_VARIABLE}: the database could not be prepared: {lines[-1]}")
-    return MigrationReport(**json.loads(child.stdout))
+    return report_of(child)
 
 
 def migrate(conninfo: str) -> MigrationReport:
@@ -158,13 +153,7 @@ def _row(connection: psycopg.Connection[TupleRow], statement: str) -> tuple[Any,
 
 def main() -> int:
     """Run in the child: migrate the database on standard input, print the report as JSON."""
-    try:
-        report = migrate(sys.stdin.read())
-    except LatchkeyError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps(asdict(report)))
-    return 0
+    return report(lambda: migrate(sys.stdin.read()))
 
 
 if __name__ == "__main__":

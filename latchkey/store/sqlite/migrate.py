@@ -7,7 +7,6 @@ credentials for the report at the start.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import subprocess
@@ -15,10 +14,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
-from latchkey.errors import ConfigurationError, LatchkeyError
+from latchkey.errors import ConfigurationError
 from latchkey.files.locks import LockHeld, lock_within
 from latchkey.files.owner import acting_as_owner, as_caller
 from latchkey.files.shared_places import (
@@ -28,6 +26,7 @@ from latchkey.files.shared_places import (
     require_beside,
     sync_directory,
 )
+from latchkey.store.child_report import report, report_of
 from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.revisions import newest_revision
 from latchkey.store.sqlite.location import database_path
@@ -60,12 +59,7 @@ def migrate_in_child(url: str) -> MigrationReport:
             encoding="utf-8",
             check=False,
         )
-    if child.returncode != 0:
-        lines = child.stderr.strip().splitlines() or [f"exit status {child.returncode}"]
-        raise ConfigurationError(
-            f"{_URL_VARIABLE}: the database could not be prepared: {lines[-1]}"
-        )
-    return MigrationReport(**json.loads(child.stdout))
+    return report_of(child)
 
 
 def migrate(url: str) -> MigrationReport:
@@ -182,15 +176,13 @@ def _now() -> int:
 
 def main() -> int:
     """Run in the child: migrate the database of the environment, print the report as JSON."""
-    try:
-        url = os.environ[_URL_VARIABLE]
-        with acting_as_owner(database_path(url)):
-            report = migrate(url)
-    except LatchkeyError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps(asdict(report)))
-    return 0
+    return report(_migrate_as_owner)
+
+
+def _migrate_as_owner() -> MigrationReport:
+    url = os.environ[_URL_VARIABLE]
+    with acting_as_owner(database_path(url)):
+        return migrate(url)
 
 
 if __name__ == "__main__":
