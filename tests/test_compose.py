@@ -1,6 +1,6 @@
 """deploy/compose.yaml: two boxes, whose names and settings are those of the program and the image.
 
-No container engine runs here.
+tests/integration/test_compose_file.py starts it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ BOXES = {name: each for name, each in SERVICES.items() if each["image"] == "latc
 _ATTRIBUTES = {
     *("image", "restart", "stop_grace_period", "read_only", "tmpfs", "cap_drop", "security_opt"),
     *("secrets", "networks", "depends_on", "environment", "volumes", "ports", "healthcheck"),
+    "command",
 }
 
 
@@ -83,6 +84,13 @@ def test_the_database_is_that_of_the_settings() -> None:
     }
     # It is reached by the boxes only.
     assert "ports" not in server
+
+
+def test_the_database_accepts_every_connection_of_the_boxes() -> None:
+    (command,) = [text for text in SERVICES["postgresql"]["command"] if "max_connections" in text]
+    settings = [load_settings(box["environment"]) for box in BOXES.values()]
+    needed = sum(one.workers * (3 * one.threads + 7) for one in settings)
+    assert int(command.partition("=")[2]) >= needed + 20
 
 
 def test_the_image_has_what_the_boxes_need() -> None:

@@ -52,9 +52,6 @@ SHOWN: dict[str, dict[str, str]] = {
         "name  state  version  workers  confirmed  behind  seen       lease  id": (
             "needs two boxes; tests/integration/test_box_pages.py"
         ),
-        "chown 10001:10001 derivation.key audit.key database.password": (
-            "needs a container engine"
-        ),
     },
     "docs/how-to/back-up.md": {
         "latchkey reconcile postgresql+psycopg://latchkey@db.example.com:5432/latchkey_before": (
@@ -304,6 +301,8 @@ def test_a_server_serves_the_blocks_behind_it_and_is_stopped() -> None:
         ("settings", "LATCHKEY_WORKERS=2", "LATCHKEY_WORKER=2"),
         ("nginx", "location / { return 204; }", "location / { retur 204; }"),
         ("sql", "SELECT 1;", "SELECT 1"),
+        ("pgbouncer", "[databases]\n[pgbouncer]\npool_mode = transaction", "[pgbouncer]\n"),
+        ("compose", "docker compose exec box1 latchkey boxes", "docker compose exec box3 ls"),
         ("systemd", "[Service]\nExecStart=/bin/true\n", "[Service]\nExecStart=/nowhere\n"),
     ],
 )

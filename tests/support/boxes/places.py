@@ -7,7 +7,8 @@ import os
 import socket as sockets
 import subprocess
 from abc import ABC, abstractmethod
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -102,7 +103,7 @@ class Namespaces(Place):
         if self._holder.stdout.readline() != b"ready\n":
             _, error = self._holder.communicate()
             raise OSError(f"no namespaces: {error.decode().strip()}")
-        self._network = os.open(f"/proc/{self._holder.pid}/ns/net", os.O_RDONLY)
+        self._network = os.open(self.network, os.O_RDONLY)
 
     @property
     def is_apart(self) -> bool:
@@ -122,22 +123,34 @@ class Namespaces(Place):
         )
 
     def socket(self) -> sockets.socket:
-        # Namespaces belong to threads, and a socket stays in the one it was created in.
+        # A socket stays in the namespace it was created in.
+        with self.entered():
+            return sockets.socket()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let this thread, and those that it starts, be in the network for the block."""
         with open("/proc/thread-self/ns/net") as own:
             _enter(self._network)
             try:
-                return sockets.socket()
+                yield
             finally:
                 _enter(own.fileno())
+
+    @property
+    def network(self) -> str:
+        """The file of the network namespace."""
+        return f"/proc/{self._holder.pid}/ns/net"
+
+    @property
+    def entering(self) -> list[str]:
+        """The beginning of a command that runs in the network."""
+        return ["nsenter", f"--net={self.network}"]
 
     def lose_packets(self, lost: bool) -> None:
         how = "replace" if lost else "delete"
         route = ["ip", "route", how, "table", "local", "blackhole", f"{_DATABASE_ADDRESS}/32"]
-        self._run(*route)
-
-    def _run(self, *command: str) -> None:
-        holder = str(self._holder.pid)
-        subprocess.run(["nsenter", "--target", holder, "--net", *command], check=True)
+        subprocess.run([*self.entering, *route], check=True)
 
     def close(self) -> None:
         os.close(self._network)

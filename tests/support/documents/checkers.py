@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -172,6 +173,29 @@ def _sql(text: str, root: Path) -> None:
             raise Rejected(f"not one statement in one line: {statement}")
 
 
+def _compose(text: str, root: Path) -> None:
+    """Lines of `docker compose`, which tests/integration/test_compose_file.py follows."""
+    file = Path(__file__).parents[3] / "deploy" / "compose.yaml"
+    services = yaml.safe_load(file.read_text("utf-8"))["services"]
+    for line in text.splitlines():
+        words = [word for word in shlex.split(line) if not word.startswith("--")]
+        if words[:2] != ["docker", "compose"] or not words[2:]:
+            raise Rejected(f"not a line of docker compose: {line}")
+        if words[2] in ("exec", "run", "restart") and words[3] not in services:
+            raise Rejected(f"names no service of deploy/compose.yaml: {line}")
+
+
+def _pgbouncer(text: str, root: Path) -> None:
+    """Settings that tests/integration/test_pooler.py uses."""
+    parser = configparser.ConfigParser(delimiters="=")
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise Rejected(str(error)) from error
+    if set(parser.sections()) != {"databases", "pgbouncer"}:
+        raise Rejected(f"not the sections of pgbouncer.ini: {', '.join(parser.sections())}")
+
+
 def _python(text: str, root: Path) -> None:
     compile(text, "page", "exec")
 
@@ -190,10 +214,12 @@ def _make(text: str, root: Path) -> None:
 
 CHECKS: dict[str, Callable[[str, Path], None]] = {
     "caddy": _caddy,
+    "compose": _compose,
     "hadolint": _hadolint,
     "json": _json,
     "make": _make,
     "nginx": _nginx,
+    "pgbouncer": _pgbouncer,
     "python": _python,
     "settings": _settings,
     "sql": _sql,

@@ -18,12 +18,14 @@ from tests.support.service import Service
 _PATIENCE = 60.0
 
 
-def wait_until(condition: Callable[[], bool], what: str, pause: float = 0.02) -> None:
+def wait_until(
+    condition: Callable[[], bool], what: str, pause: float = 0.02, patience: float = _PATIENCE
+) -> None:
     """Wait for a condition; fails with its name if it does not become true.
 
-    ``pause`` is in seconds, between two checks.
+    ``pause`` is in seconds, between two checks, and so is ``patience``, for all of them.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited in vain for {what}")

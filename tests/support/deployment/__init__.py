@@ -1,0 +1,1 @@
+"""Starts deploy/compose.yaml without a container engine, in namespaces of Linux."""
