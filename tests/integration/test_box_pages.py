@@ -29,11 +29,12 @@ def guide(tag: str, language: str) -> list[str]:
 
 def created(server: Postgresql) -> str:
     """Create a database as the guide says, under another name; returns its URL."""
-    creation, standby = guide("check", "sql")
+    creation, standby, connections, _ = guide("check", "sql")
     for statement in creation.strip().splitlines():
         server.execute(statement.replace("latchkey", "guide"))
-    server.execute(standby.splitlines()[0])
-    server.execute("ALTER SYSTEM RESET synchronous_standby_names")
+    for statement in (standby.splitlines()[0], connections.strip()):
+        server.execute(statement)
+        server.execute("ALTER SYSTEM RESET ALL")
     return server.url("guide", user="guide")
 
 

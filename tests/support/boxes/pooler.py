@@ -7,13 +7,16 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.faults.service_processes import wait_until
 from tests.support.ports import free_port
 from tests.support.postgresql import USER, Postgresql
+
+PLACE = "/etc/pgbouncer"
+"""The directory of its files, as texts name it; a test has another one."""
 
 _OTHER_USER = 65534
 
@@ -26,20 +29,27 @@ def program() -> str | None:
 @contextmanager
 def pooling(server: Postgresql) -> Iterator[tuple[str, int]]:
     """The address of a pgbouncer before a server, for the block."""
-    name = program()
-    assert name is not None, "pgbouncer is not installed"
     port = free_port()
-    directory = Path(tempfile.mkdtemp(prefix="latchkey-pooler-"))
-    settings = directory / "pgbouncer.ini"
-    settings.write_text(
+    settings = (
         "[databases]\n"
         f"* = host=127.0.0.1 port={server.port}\n"
         "[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = trust\nauth_file = {directory}/users\n"
+        f"auth_type = trust\nauth_file = {PLACE}/userlist.txt\n"
         "pool_mode = transaction\ndefault_pool_size = 40\n"
     )
-    (directory / "users").write_text(f'"{USER}" ""\n')
+    with running(port, {"pgbouncer.ini": settings, "userlist.txt": f'"{USER}" ""\n'}):
+        yield "127.0.0.1", port
+
+
+@contextmanager
+def running(port: int, files: Mapping[str, str]) -> Iterator[None]:
+    """A pgbouncer with these files, by their names, which listens on a port during the block."""
+    name = program()
+    assert name is not None, "pgbouncer is not installed"
+    directory = Path(tempfile.mkdtemp(prefix="latchkey-pooler-"))
+    for file, text in files.items():
+        (directory / file).write_text(text.replace(PLACE, str(directory)))
     drop = []
     if os.geteuid() == 0:
         for path in (directory, *directory.iterdir()):
@@ -47,14 +57,14 @@ def pooling(server: Postgresql) -> Iterator[tuple[str, int]]:
         drop = [f"--reuid={_OTHER_USER}", f"--regid={_OTHER_USER}", "--clear-groups"]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["setpriv", *drop, "--pdeathsig=INT", name, str(settings)],
+            ["setpriv", *drop, "--pdeathsig=INT", name, str(directory / "pgbouncer.ini")],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
     try:
         wait_until(lambda: _accepts(port), "pgbouncer")
-        yield "127.0.0.1", port
+        yield
     finally:
         process.kill()
         process.wait()
