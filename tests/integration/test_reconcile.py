@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.documents.blocks import TEXTS, blocks
 from tests.support.latchkey_command import run_here
-from tests.support.postgresql import Postgresql
+from tests.support.postgresql import USER, Postgresql, programs
 from tests.support.service import Pair, Service
+
+GUIDE = "docs/how-to/back-up.md"
 
 
 @pytest.fixture
@@ -125,6 +129,41 @@ def test_the_plan_is_shown_and_changes_nothing(box: Service, postgresql: Postgre
         assert key(box, made)["status"] == "active"
     finally:
         postgresql.drop_database(copy)
+
+
+def test_a_dump_is_restored_as_the_guide_says(
+    box: Service, postgresql: Postgresql, tmp_path: Path
+) -> None:
+    kept, revoked = (create(box, name).api_key for name in ("kept", "revoked"))
+    name, file = database(box), tmp_path / "latchkey.dump"
+    client(postgresql, "pg_dump", "--format=custom", f"--file={file}", name)
+    run(box, "keys", "revoke", revoked, "--yes")
+    (statements,) = [
+        block.text
+        for block in blocks(GUIDE, TEXTS[GUIDE])
+        if block.options.get("by") == "sql" and "RENAME" in block.text
+    ]
+    before = f"{name}_before"
+    for statement in statements.strip().splitlines():
+        named = statement.replace("latchkey_before", before)
+        postgresql.execute(named.replace("DATABASE latchkey", f"DATABASE {name}"))
+    try:
+        client(postgresql, "pg_restore", f"--dbname={name}", str(file))
+        assert key(box, revoked)["status"] == "active"
+        said = run(box, "reconcile", postgresql.url(before), "--yes")
+        assert f"stays revoked or expired: {revoked}" in said
+        assert [key(box, one)["status"] for one in (kept, revoked)] == ["active", "revoked"]
+        run(box, "audit", "verify")
+    finally:
+        postgresql.drop_database(before)
+
+
+def client(server: Postgresql, program: str, *arguments: str) -> None:
+    """Run a client of PostgreSQL, by the unix socket."""
+    found = programs()
+    assert found is not None
+    where = ["--host", str(server.directory), "--port", str(server.port), "--username", USER]
+    subprocess.run([found / program, *where, *arguments], check=True, capture_output=True)
 
 
 def test_a_backup_of_sqlite_may_be_the_newer_one(tmp_path: Path, postgresql: Postgresql) -> None:
