@@ -303,8 +303,9 @@ def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segm
         try:
             leftover = Segment.attach(path, identity=_identity(settings), owner=os.geteuid())
         except SegmentMissing:
-            if record is not None and record.path == path:
-                # The machine was restarted, or the container was replaced.
+            # The machine was restarted, or the container was replaced. Where several boxes use the
+            # database, it may also be a clone of one that runs: segments are forgotten with boxes.
+            if store.boxes is None and record is not None and record.path == path:
                 store.usage.forget_segment(record.uuid)
             continue
         except SegmentError as error:

@@ -67,10 +67,16 @@ class ServiceLock:
             ) from None
 
     def read(self) -> SegmentRecord | None:
-        """Read the service's record; None if there is none, or it is incomplete."""
+        """Read the service's record; None if there is none, or it is incomplete.
+
+        The same for the record of another service, in a copy of its lock file.
+        """
         try:
             fields = json.loads(os.pread(self._descriptor, 4096, 0))
             path, uuid = fields["segment"], fields["uuid"]
+            # Records of earlier versions do not name their file.
+            if fields.get("inode", self._inode) != self._inode:
+                return None
         except (ValueError, KeyError, TypeError):
             return None
         if not isinstance(uuid, str) or not (path is None or isinstance(path, str)):
@@ -79,9 +85,14 @@ class ServiceLock:
 
     def write(self, record: SegmentRecord) -> None:
         """Record the service's segment; requires the exclusive lock."""
-        text = json.dumps({"segment": record.path, "uuid": record.uuid}).encode()
+        fields = {"segment": record.path, "uuid": record.uuid, "inode": self._inode}
+        text = json.dumps(fields).encode()
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, text, 0)
+
+    @property
+    def _inode(self) -> int:
+        return os.fstat(self._descriptor).st_ino
 
     def close(self) -> None:
         """Release the lock of this process."""

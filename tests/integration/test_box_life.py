@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from latchkey.box.service_lock import SegmentRecord, ServiceLock
 from tests.support.faults.service_processes import kill_all, wait_until
 from tests.support.postgresql import Postgresql
 from tests.support.service import Service
@@ -56,6 +60,52 @@ def test_a_box_with_other_derivation_keys_does_not_start(
         assert refused.returncode != 0
         assert "other derivation keys" in refused.stderr
         assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True], ids=["this machine", "another machine"])
+def test_a_box_may_begin_with_copies_of_the_files_of_one_that_runs(
+    tmp_path: Path, postgresql: Postgresql, postgresql_url: str, is_elsewhere: bool
+) -> None:
+    """Its lock file then names the memory of the other one, which is not its own."""
+
+    def watermarks() -> list[tuple[str]]:
+        query = "SELECT DISTINCT segment FROM usage_watermark"
+        return postgresql.execute(query, database=postgresql_url.rpartition("/")[2])
+
+    first, second = (
+        Service(
+            tmp_path / name,
+            LATCHKEY_DATABASE_URL=postgresql_url,
+            LATCHKEY_WORKERS="1",
+            LATCHKEY_BOX_NAME=name,
+            LATCHKEY_SHARED_MEMORY=str(tmp_path / name / "memory"),
+        )
+        for name in ("one", "two")
+    )
+    for service in (first, second):
+        (service.directory / "memory").mkdir(parents=True, mode=0o700)
+    with first:
+        pair = first.issue()
+        assert first.get("/v1/account", pair.bearer).status == 200
+        wait_until(lambda: len(watermarks()) == 1, "the uses in the database")
+        ((segment,),) = watermarks()
+        shutil.copytree(first.directory / "secrets", second.directory / "secrets")
+        if is_elsewhere:
+            # As on a clone of the machine, where the file has the same number.
+            with closing(
+                ServiceLock(second.directory / "secrets" / "audit.head-service", create=False)
+            ) as lock:
+                lock.write(SegmentRecord(str(tmp_path / "missing"), segment))
+        # There is no file of a database to look for.
+        second.database.parent.mkdir()
+        second.database.touch()
+        with second:
+            wait_until(
+                lambda: len(boxes(postgresql, postgresql_url, "live AND segment IS NOT NULL")) == 2,
+                "both boxes to register",
+            )
+            assert (segment,) in watermarks()
+        assert first.get("/v1/account", pair.bearer).status == 200
 
 
 def test_a_missing_directory_of_the_head_is_created(tmp_path: Path, postgresql_url: str) -> None:
