@@ -104,7 +104,9 @@ EXAMPLES = {
 
 def page() -> str:
     """The page's text."""
-    return "\n".join([_INTRODUCTION, *_sections(cli, click.Context(cli, info_name="latchkey"))])
+    # A command keeps its help option from the first context: with the names of the settings.
+    context = click.Context(cli, info_name="latchkey", **cli.context_settings)
+    return "\n".join([_INTRODUCTION, *_sections(cli, context)])
 
 
 def _sections(group: click.Group, context: click.Context) -> Iterator[str]:
