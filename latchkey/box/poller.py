@@ -134,7 +134,8 @@ class Poller:
             return False
         if not is_confirmed:
             log.warning(
-                "other boxes marked this one as cut off: all cached entries are invalidated"
+                "other boxes marked this one as cut off, or it was registered with a shorter "
+                "lease: all cached entries are invalidated"
             )
             yield from self._registration.steps(box_id)
             return False
@@ -161,8 +162,10 @@ class Poller:
         """Commit that this box has applied the log up to a row; False if it is not live.
 
         The same if that row is not in the log any more: it may have been rewound since it was read.
+        The same if another service that shares the memory has registered a shorter lease.
         """
-        return self._boxes.confirm(box_name(box_id), last.number, last.nonce)
+        lease_ms = self._registration.lease_ms
+        return self._boxes.confirm(box_name(box_id), last.number, last.nonce, lease_ms)
 
     def _reaches_end(self, rows: Sequence[Invalidation]) -> bool:
         return len(rows) < self.batch

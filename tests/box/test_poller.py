@@ -26,9 +26,10 @@ def box(world: World) -> Box:
     return world.boxes[0]
 
 
-def other_worker(box: Box) -> Poller:
-    """The poller of another worker of the same box."""
-    identity = Identity("box", "1", "memory", ("key",), 2, LEASES_MS[box.number])
+def other_worker(box: Box, lease_ms: int | None = None) -> Poller:
+    """The poller of another worker of the same box, perhaps of a service with another lease."""
+    lease_ms = lease_ms or LEASES_MS[box.number]
+    identity = Identity("box", "1", "memory", ("key",), 2, lease_ms)
     registration = Registration(box.boxes, box.shared, identity)
     return Poller(box.boxes, box.shared, registration, box.clock)
 
@@ -120,6 +121,20 @@ def test_a_box_without_changes_has_a_lease() -> None:
     world.change(world.boxes[1], ONE, waits=False)
     box.catch_up()
     assert box.generation(ONE) > generation
+    assert world.ids() == before
+
+
+def test_no_lease_is_longer_than_the_registered_one(world: World, box: Box) -> None:
+    """Two services share the memory, such as during a restart with another LATCHKEY_LEASE."""
+    longer = other_worker(box, 20_000)
+    longer.poll()
+    assert box.shared.words.value(Word.FRESH_UNTIL) <= box.clock() + usable(LEASES_MS[0])
+    longer.run()
+    assert box.shared.words.value(Word.FRESH_UNTIL) == box.clock() + usable(20_000)
+    assert [one.lease_ms for one in world.boxes[1].boxes.live()] == [20_000]
+    # The worker with the shorter lease goes on under the same id.
+    before = world.ids()
+    box.catch_up()
     assert world.ids() == before
 
 

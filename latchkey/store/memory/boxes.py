@@ -43,10 +43,10 @@ class MemoryBoxStore:
 
         self._database.change(transaction)
 
-    def confirm(self, box_id: str, number: int, nonce: int) -> bool:
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int = 0) -> bool:
         def transaction(state: State) -> bool:
             found = state.boxes.get(box_id)
-            if found is None or not found[0].live:
+            if found is None or not found[0].live or found[0].lease_ms < lease_ms:
                 return False
             if number and (number, nonce) not in _places(state):
                 return False

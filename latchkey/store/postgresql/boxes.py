@@ -72,13 +72,15 @@ class PostgresqlBoxStore:
                 connection.execute(_boxes_with(replaces).values(live=False))
             connection.execute(insert(boxes).values(**values, live=True, seen_at=_NOW))
 
-    def confirm(self, box_id: str, number: int, nonce: int) -> bool:
-        """In one UPDATE of the live box, if the log has the row.
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int = 0) -> bool:
+        """In one UPDATE of the live box, if its lease is long enough and the log has the row.
 
         It waits for a synchronous standby: otherwise, a former primary would renew the lease while
         another one answers changes.
         """
-        change = update(boxes).where(boxes.c.id == box_id, boxes.c.live)
+        change = update(boxes).where(
+            boxes.c.id == box_id, boxes.c.live, boxes.c.lease_ms >= lease_ms
+        )
         if number:
             row = select(invalidation.c.id).where(
                 invalidation.c.id == number, invalidation.c.nonce == nonce

@@ -94,12 +94,13 @@ class BoxStore(Protocol):
     def register(self, box: NewBox, replaces: Collection[str] = ()) -> None:
         """Add a box, live, and mark those that it ``replaces`` as not live, in one transaction."""
 
-    def confirm(self, box_id: str, number: int, nonce: int) -> bool:
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int = 0) -> bool:
         """Raise the number that a live box has confirmed, and note that it was seen.
 
         False, without a change, if the box is not live or does not exist, or if the log has no row
-        with this number and nonce: it was rewound since the box read it. 0 needs no row. A number
-        below the confirmed one changes nothing.
+        with this number and nonce: it was rewound since the box read it. 0 needs no row. The same
+        if the box has registered a shorter lease than ``lease_ms``: others would not wait for a
+        longer one. A number below the confirmed one changes nothing.
         """
 
     def stop(self, box_id: str) -> None:

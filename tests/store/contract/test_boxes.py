@@ -107,6 +107,13 @@ def test_a_box_that_is_not_live_cannot_confirm(store: Store, boxes: BoxStore) ->
     assert boxes.live() == []
 
 
+def test_no_longer_lease_than_the_registered_one_can_be_confirmed(boxes: BoxStore) -> None:
+    boxes.register(new_box("a", lease_ms=5_000))
+    assert boxes.confirm("a", 0, 0, 5_000)
+    assert boxes.confirm("a", 0, 0, 1_000)
+    assert not boxes.confirm("a", 0, 0, 5_001)
+
+
 def test_only_boxes_that_have_confirmed_less_are_marked(boxes: BoxStore) -> None:
     for box_id, confirmed in (("a", 3), ("b", 4), ("c", 5), ("d", 0)):
         boxes.register(new_box(box_id, confirmed=confirmed))
