@@ -35,6 +35,7 @@ from latchkey_service.restore_rows import restore_event
 from latchkey_service.running_boxes import require_no_box
 
 _PATIENCE = 300.0
+_SAME = "nothing was changed: both are the same database"
 
 
 class ReconcileFailed(LatchkeyError):
@@ -71,7 +72,7 @@ def reconcile_database(settings: Settings, newer: str, questions: ReconcileQuest
     seal = load_seal(settings)
     with _former(settings, newer) as former, without_service(settings):
         if former.identity == database.identity:
-            raise ConfigurationError("nothing was changed: both are the same database")
+            raise ConfigurationError(_SAME)
         try:
             database.prepare()
             with (
@@ -83,6 +84,8 @@ def reconcile_database(settings: Settings, newer: str, questions: ReconcileQuest
                         f"the database {database.shown} is not PostgreSQL: latchkey restore "
                         "restores a backup of SQLite, and applies the same rules"
                     )
+                if known.boxes is not None and restored.boxes.is_same_as(known.boxes):
+                    raise ConfigurationError(_SAME)
                 for store in (restored, known):
                     require_no_box(store)
                 findings: list[str] = []

@@ -10,7 +10,7 @@ from latchkey.credentials.models import Invalidation
 from latchkey.credentials.times import to_milliseconds, utc_now
 from latchkey.store.memory.state import MemoryDatabase, State
 from latchkey.store.memory.usage import forget_segment
-from latchkey.store.protocols.boxes import Box, NewBox, Wakeups
+from latchkey.store.protocols.boxes import Box, BoxStore, NewBox, Wakeups
 
 _MOST_ROWS = 10_000
 
@@ -111,6 +111,9 @@ class MemoryBoxStore:
             return len(old)
 
         return self._database.change(transaction)
+
+    def is_same_as(self, other: BoxStore) -> bool:
+        return isinstance(other, MemoryBoxStore) and self._database is other._database
 
     def open_wakeups(self) -> Wakeups | None:
         return None

@@ -19,7 +19,7 @@ from latchkey.errors import StoreError
 from latchkey.store.postgresql.connecting import BoundedConnection
 from latchkey.store.postgresql.connections import CHANNEL, PostgresqlConnections
 from latchkey.store.postgresql.errors import translated
-from latchkey.store.protocols.boxes import Box, NewBox, Wakeups
+from latchkey.store.protocols.boxes import Box, BoxStore, NewBox, Wakeups
 from latchkey.store.revisions import newest_revision
 from latchkey.store.tables import box as boxes
 from latchkey.store.tables import invalidation
@@ -131,6 +131,12 @@ class PostgresqlBoxStore:
             kept = set(connection.execute(select(boxes.c.segment)).scalars())
             forget_segments(connection, set(segments) - kept - {None})
             return len(segments)
+
+    def is_same_as(self, other: BoxStore) -> bool:
+        """Whether the other connections see a lock of these."""
+        return isinstance(other, PostgresqlBoxStore) and self._connections.is_same_as(
+            other._connections
+        )
 
     def open_wakeups(self) -> Wakeups | None:
         """A connection that listens, unless its own notification does not come back."""

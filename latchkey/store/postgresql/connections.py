@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
@@ -139,6 +140,18 @@ class PostgresqlConnections:
     def open_listener(self) -> BoundedConnection:
         """A connection of its own for notifications, which the caller closes."""
         return self.connector.open(Waits(self._brief_patience))
+
+    def is_same_as(self, other: PostgresqlConnections) -> bool:
+        """Whether other connections lead to the same database, perhaps by another name.
+
+        A lock of one is seen by the other. Identifiers of the server do not help: a database that
+        was restored from a copy of the files has those of the original.
+        """
+        key = secrets.randbits(62)
+        with self.reserving() as one, other.reading(brief=True) as another:
+            one.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key})")
+            found = another.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({key})")
+            return not found.scalar_one()
 
     def secure(self) -> None:
         """Nothing: a commit waits for the server's log, and the log of its standbys."""

@@ -128,6 +128,9 @@ class BoxStore(Protocol):
         such a box returns, ``UsageStore.flush`` says so.
         """
 
+    def is_same_as(self, other: BoxStore) -> bool:
+        """Whether the other boxes share the same database, perhaps by another name."""
+
     def open_wakeups(self) -> Wakeups | None:
         """Listen for notifications of changes, on a connection of its own.
 

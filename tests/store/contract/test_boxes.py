@@ -107,6 +107,12 @@ def test_a_box_that_is_not_live_cannot_confirm(store: Store, boxes: BoxStore) ->
     assert boxes.live() == []
 
 
+def test_a_database_is_recognised(new_shared_store: NewStore, boxes: BoxStore) -> None:
+    other = new_shared_store().boxes
+    assert other is not None
+    assert boxes.is_same_as(other)
+
+
 def test_no_longer_lease_than_the_registered_one_can_be_confirmed(boxes: BoxStore) -> None:
     boxes.register(new_box("a", lease_ms=5_000))
     assert boxes.confirm("a", 0, 0, 5_000)
