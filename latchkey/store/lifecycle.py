@@ -91,10 +91,12 @@ class Database(Protocol):
         write_timeout: float = 10.0,
         change_places: int | None = None,
         seal: Seal | None = None,
+        is_alone: bool = False,
     ) -> Store:
         """A store over the database; opens no connection yet.
 
         The timeouts, in seconds, limit the wait for locks. ``change_places`` is how many threads
         may make a change at once, None for any number; further ones get ChangesBusy. Without
-        ``seal``, changes that the audit log records fail.
+        ``seal``, changes that the audit log records fail. ``is_alone``: no service uses the
+        database meanwhile, so a transaction may be idle for any time between two statements.
         """

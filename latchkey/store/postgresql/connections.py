@@ -48,12 +48,13 @@ class PostgresqlConnections:
         lookup_timeout: float,
         write_timeout: float,
         change_places: int | None = None,
+        is_alone: bool = False,
     ) -> None:
         """No connection is opened yet. The timeouts are in seconds.
 
         ``lookup_timeout`` limits a lookup; ``write_timeout`` limits the wait for a turn, and that
         for the commit. ``change_places`` is how many threads may write at once; None for any
-        number.
+        number. ``is_alone``: nobody waits for a turn, so a transaction may be idle for any time.
         """
         self.places = ChangePlaces(change_places)
         self.connector = Connector(location)
@@ -61,6 +62,7 @@ class PostgresqlConnections:
         self._turns = Turns()
         self.lookup = PostgresqlLookup(self.connector, timeout=lookup_timeout)
         self._write_timeout = write_timeout
+        self._is_alone = is_alone
         reads = _READ_FACTOR * lookup_timeout
         self._brief_patience = 2 * lookup_timeout
         self._read_patience = reads + lookup_timeout
@@ -107,7 +109,8 @@ class PostgresqlConnections:
             # A client of the service is told of the failure before its connection is closed.
             driver.patience = left + self._write_timeout / 2
             with self._turns.waiting():
-                driver.execute(_beginning(left, TURN, idle=self._write_timeout / 2))
+                idle = None if self._is_alone else self._write_timeout / 2
+                driver.execute(_beginning(left, TURN, idle=idle))
             driver.patience = self._statement_patience
             yield connection
             driver.patience = self._write_timeout
@@ -122,7 +125,7 @@ class PostgresqlConnections:
         with self._transaction() as connection:
             driver = driver_of(connection)
             driver.patience = 2 * self._write_timeout
-            driver.execute(_beginning(self._write_timeout))
+            driver.execute(_beginning(self._write_timeout, idle=self._write_timeout / 2))
             yield connection
             driver.patience = self._write_timeout
             _commit(driver, wakes=False)
@@ -133,7 +136,7 @@ class PostgresqlConnections:
         with self._transaction() as connection:
             driver = driver_of(connection)
             driver.patience = self._brief_patience
-            driver.execute(_beginning(self._brief_patience))
+            driver.execute(_beginning(self._brief_patience, idle=self._brief_patience / 2))
             yield connection
             _commit(driver, wakes=False)
 
@@ -239,18 +242,18 @@ def driver_of(connection: Connection) -> BoundedConnection:
     return driver
 
 
-def _beginning(timeout: float, turn: int | None = None, *, idle: float | None = None) -> bytes:
+def _beginning(timeout: float, turn: int | None = None, *, idle: float | None) -> bytes:
     """The statements that begin a transaction, and wait for its turn if it takes one.
 
     ``timeout``, in seconds, limits each wait for a lock. If this process is stopped or cut off
-    meanwhile, the server ends the transaction after ``idle`` seconds, half of the timeout without
-    it, or LONGEST_IDLE if that is less, so that others get the lock in time; but not before
-    _SHORTEST_IDLE. Each statement sees what was committed when it begins, and SET reads nothing. So
-    every read of the transaction comes after the lock, and sees what earlier changes have
+    meanwhile, the server ends the transaction after ``idle`` seconds, or LONGEST_IDLE if that is
+    less, so that others get the lock in time; but not before _SHORTEST_IDLE, and not at all if
+    ``idle`` is None. Each statement sees what was committed when it begins, and SET reads nothing.
+    So every read of the transaction comes after the lock, and sees what earlier changes have
     committed.
     """
     milliseconds = max(1, round(timeout * 1000))
-    seconds = max(_SHORTEST_IDLE, min(timeout / 2 if idle is None else idle, LONGEST_IDLE))
+    seconds = 0.0 if idle is None else max(_SHORTEST_IDLE, min(idle, LONGEST_IDLE))
     return (
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
         f"SET LOCAL lock_timeout = {milliseconds};"

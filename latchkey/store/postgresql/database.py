@@ -116,6 +116,7 @@ class PostgresqlDatabase:
         write_timeout: float = 10.0,
         change_places: int | None = None,
         seal: Seal | None = None,
+        is_alone: bool = False,
     ) -> Store:
         """A store over the database, which opens no connection yet."""
         from latchkey.store.credentials import SqlStore
@@ -128,6 +129,7 @@ class PostgresqlDatabase:
             lookup_timeout=lookup_timeout,
             write_timeout=write_timeout,
             change_places=change_places,
+            is_alone=is_alone,
         )
         return SqlStore(connections, seal, PostgresqlBoxStore(connections))
 

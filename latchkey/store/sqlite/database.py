@@ -86,6 +86,7 @@ class SqliteDatabase:
         write_timeout: float = 10.0,
         change_places: int | None = None,
         seal: Seal | None = None,
+        is_alone: bool = False,
     ) -> Store:
         """A store over the file, which opens no connection yet."""
         from latchkey.store.credentials import SqlStore
