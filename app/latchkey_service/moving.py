@@ -21,11 +21,12 @@ from latchkey.store.audit_head import HeadUnusable
 from latchkey.store.copying import CopyFailed, copy_database, require_empty
 from latchkey.store.database_urls import database_of, with_database
 from latchkey_service.command_user import command_line_user
-from latchkey_service.running_boxes import require_no_box
+from latchkey_service.running_boxes import is_same, without_boxes
 
 # Problems of the head file, which is replaced; the rows themselves are the same in both databases.
 _OF_THE_HEAD = ("head", "cut off")
 _PATIENCE = 300.0
+_SAME = "nothing was copied: both names are of the same database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def move_database(
     before, after = (with_database(settings, url) for url in (source_url, target_url))
     source, target = database_of(before), database_of(after)
     if source.identity == target.identity:
-        raise ConfigurationError("nothing was copied: both names are of the same database")
+        raise ConfigurationError(_SAME)
     if not source.exists():
         raise ConfigurationError(f"nothing was copied: there is no database {source.shown}")
     seal = load_seal(settings)
@@ -73,30 +74,35 @@ def move_database(
             persist()
             target.prepare()
             with (
-                closing(source.open_store(seal=seal, write_timeout=_PATIENCE)) as read,
-                closing(target.open_store(seal=seal, write_timeout=_PATIENCE)) as written,
+                closing(
+                    source.open_store(seal=seal, write_timeout=_PATIENCE, is_alone=True)
+                ) as read,
+                closing(
+                    target.open_store(seal=seal, write_timeout=_PATIENCE, is_alone=True)
+                ) as written,
             ):
-                for store in (read, written):
-                    require_no_box(store)
-                require_empty(written)
-                questions.begin(source.shown, target.shown)
-                found = read.audit.verify().findings
-                if found:
-                    questions.findings(messages(found))
-
-                def judge(rows: Iterable[AuditRow]) -> None:
-                    _compare(found, verify(seal.key, rows, None).findings)
-
-                def record(rows: dict[str, int]) -> AuditEvent:
-                    detail: dict[str, object] = {"rows": rows, "log": LOG_GOES_ON}
+                if is_same(read, written):
+                    raise ConfigurationError(_SAME)
+                with without_boxes((source, read), (target, written)):
+                    require_empty(written)
+                    questions.begin(source.shown, target.shown)
+                    found = read.audit.verify().findings
                     if found:
-                        detail["findings"] = messages(found)
-                    return AuditEvent(
-                        utc_now(), Action.STORE_COPY, command_line_user(), detail=detail
-                    )
+                        questions.findings(messages(found))
 
-                outcome = copy_database(read, written, record, judge, questions.progress)
-                rows = Publisher(written.audit).publish(outcome)
+                    def judge(rows: Iterable[AuditRow]) -> None:
+                        _compare(found, verify(seal.key, rows, None).findings)
+
+                    def record(rows: dict[str, int]) -> AuditEvent:
+                        detail: dict[str, object] = {"rows": rows, "log": LOG_GOES_ON}
+                        if found:
+                            detail["findings"] = messages(found)
+                        return AuditEvent(
+                            utc_now(), Action.STORE_COPY, command_line_user(), detail=detail
+                        )
+
+                    outcome = copy_database(read, written, record, judge, questions.progress)
+                    rows = Publisher(written.audit).publish(outcome)
         except StoreError as error:
             raise CopyFailed(f"nothing was copied: {error.detail}") from None
         except HeadUnusable as error:

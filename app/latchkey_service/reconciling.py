@@ -32,7 +32,7 @@ from latchkey.store.sqlite.location import database_url
 from latchkey.store.sqlite.migrate import migrate
 from latchkey_service.command_user import command_line_user
 from latchkey_service.restore_rows import restore_event
-from latchkey_service.running_boxes import require_no_box
+from latchkey_service.running_boxes import is_same, without_boxes
 
 _PATIENCE = 300.0
 _SAME = "nothing was changed: both are the same database"
@@ -76,38 +76,39 @@ def reconcile_database(settings: Settings, newer: str, questions: ReconcileQuest
         try:
             database.prepare()
             with (
-                closing(database.open_store(seal=seal, write_timeout=_PATIENCE)) as restored,
-                closing(former.open_store(write_timeout=_PATIENCE)) as known,
+                closing(
+                    database.open_store(seal=seal, write_timeout=_PATIENCE, is_alone=True)
+                ) as restored,
+                closing(former.open_store(write_timeout=_PATIENCE, is_alone=True)) as known,
             ):
                 if restored.boxes is None:
                     raise ReconcileFailed(
                         f"the database {database.shown} is not PostgreSQL: latchkey restore "
                         "restores a backup of SQLite, and applies the same rules"
                     )
-                if known.boxes is not None and restored.boxes.is_same_as(known.boxes):
+                if is_same(restored, known):
                     raise ConfigurationError(_SAME)
-                for store in (restored, known):
-                    require_no_box(store)
-                findings: list[str] = []
+                with without_boxes((database, restored), (former, known)):
+                    findings: list[str] = []
 
-                def judge(rows: Iterable[AuditRow]) -> None:
-                    findings.extend(messages(verify(seal.key, rows, _head(seal)).findings))
+                    def judge(rows: Iterable[AuditRow]) -> None:
+                        findings.extend(messages(verify(seal.key, rows, _head(seal)).findings))
 
-                rules = ReconcileRules(
-                    lies_within, are_looser, Author(command_line_user()), utc_now()
-                )
-                questions.begin(
-                    plan(restored, known, rules, judge), database.shown, _shown(former, newer)
-                )
-                if findings:
-                    questions.findings(findings)
+                    rules = ReconcileRules(
+                        lies_within, are_looser, Author(command_line_user()), utc_now()
+                    )
+                    questions.begin(
+                        plan(restored, known, rules, judge), database.shown, _shown(former, newer)
+                    )
+                    if findings:
+                        questions.findings(findings)
 
-                def record(carried: Carried, rows: int) -> AuditEvent:
-                    given: dict[str, object] = {"reconciled_with": _shown(former, newer)}
-                    return restore_event(seal, given, carried, findings, rows)
+                    def record(carried: Carried, rows: int) -> AuditEvent:
+                        given: dict[str, object] = {"reconciled_with": _shown(former, newer)}
+                        return restore_event(seal, given, carried, findings, rows)
 
-                outcome = reconcile(restored, known, rules, record)
-                carried = Publisher(restored.audit).publish(outcome)
+                    outcome = reconcile(restored, known, rules, record)
+                    carried = Publisher(restored.audit).publish(outcome)
         except StoreError as error:
             raise ReconcileFailed(f"nothing was changed: {error.detail}") from None
         except HeadUnusable as error:

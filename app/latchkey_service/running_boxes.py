@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 from latchkey.errors import ServiceUnreachable
+from latchkey.store.lifecycle import Database
 from latchkey.store.protocols import Store
 
 # A running box confirms several times in each lease. Longer than the slowest of them needs.
 _LEASES = 3
 
 
-def require_no_box(store: Store) -> None:
+@contextmanager
+def without_boxes(*databases: tuple[Database, Store]) -> Iterator[None]:
+    """Let no service use these databases during the block; each has its store.
+
+    A service that starts meanwhile, on any machine, waits for the end of the block, or fails after
+    a minute. Raises ServiceUnreachable if a box was seen lately, and ConfigurationError.
+    """
+    with ExitStack() as stack:
+        for database, store in databases:
+            stack.enter_context(database.preparing())
+            _require_no_box(store)
+        yield
+
+
+def is_same(one: Store, other: Store) -> bool:
+    """Whether both stores use the same shared database, perhaps by different names."""
+    return one.boxes is not None and other.boxes is not None and one.boxes.is_same_as(other.boxes)
+
+
+def _require_no_box(store: Store) -> None:
     """Raise ServiceUnreachable if a box was seen lately that has not stopped; StoreError.
 
     A box whose row came with a restored backup was last seen before that backup.

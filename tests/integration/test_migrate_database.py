@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from latchkey.config import load_settings
+from latchkey.store.postgresql import connections as connections_module
+from latchkey.store.postgresql.migrate import PREPARING
+from latchkey_service.moving import move_database
 from tests.support.latchkey_command import run_here
 from tests.support.postgresql import Postgresql
 from tests.support.service import Pair, Service
@@ -195,3 +200,56 @@ def test_nothing_is_copied_without_a_confirmation(
     done = run_here(box, "migrate-database", source, postgresql.url(target))
     assert (done.returncode, "nothing was done" in done.stderr) == (1, True)
     assert not counts(postgresql, target).get("credential")
+
+
+class Questions:
+    """Confirms everything, with something that happens when the copy begins."""
+
+    def __init__(self, begins: Callable[[], None], goes_on: Callable[[], None]) -> None:
+        self._begins = begins
+        self._goes_on = goes_on
+
+    def begin(self, source: str, target: str) -> None:
+        self._begins()
+
+    def findings(self, messages: list[str]) -> None:
+        pass
+
+    def progress(self, table: str, rows: int) -> None:
+        self._goes_on()
+
+
+def test_a_slow_copy_out_of_postgresql_succeeds(
+    box: Service, postgresql: Postgresql, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends no transaction that waits for the other database."""
+    move(box, postgresql, target)
+    box.settings["LATCHKEY_AUDIT_HEAD_FILE"] += "-of-the-copy"
+    back = f"sqlite:///{box.directory}/back.db"
+    settings = load_settings(box.settings)
+    run(box, "audit", "accept", "--yes")
+
+    def shorten() -> None:
+        for name in ("LONGEST_IDLE", "_SHORTEST_IDLE"):
+            monkeypatch.setattr(connections_module, name, 0.01)
+
+    questions = Questions(shorten, lambda: time.sleep(0.1))
+    moved = move_database(settings, settings.database_url, back, questions)
+    assert moved.rows["credential"] == 2
+
+
+def test_no_service_starts_while_a_database_is_copied(
+    box: Service, postgresql: Postgresql, target: str
+) -> None:
+    """A service prepares the database before anything else."""
+    settings, free = load_settings(box.settings), []
+
+    def look() -> None:
+        lock = "SELECT pg_try_advisory_lock(%s)"
+        free.extend(postgresql.execute(lock, PREPARING, database=target))
+
+    moved = move_database(
+        settings, settings.database_url, postgresql.url(target), Questions(look, lambda: None)
+    )
+    assert moved.rows["credential"] == 2
+    assert free == [(False,)]

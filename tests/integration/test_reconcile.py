@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from latchkey.config import load_settings
+from latchkey.store.carrying.carried import Carried
+from latchkey.store.postgresql.migrate import PREPARING
+from latchkey_service.reconciling import reconcile_database
 from tests.support.documents.blocks import TEXTS, blocks
 from tests.support.latchkey_command import run_here
 from tests.support.postgresql import USER, Postgresql, programs
@@ -186,6 +190,38 @@ def test_a_backup_of_sqlite_may_be_the_newer_one(tmp_path: Path, postgresql: Pos
         assert key(box, made.api_key)["status"] == "revoked"
     finally:
         postgresql.drop_database(name)
+
+
+class Questions:
+    """Confirms everything, and looks whether a service could prepare the databases."""
+
+    def __init__(self, postgresql: Postgresql, names: list[str]) -> None:
+        self._postgresql = postgresql
+        self._names = names
+        self.free: list[bool] = []
+
+    def begin(self, carried: Carried, database: str, former: str) -> None:
+        for name in self._names:
+            lock = "SELECT pg_try_advisory_lock(%s)"
+            ((is_free,),) = self._postgresql.execute(lock, PREPARING, database=name)
+            self.free.append(is_free)
+
+    def findings(self, messages: list[str]) -> None:
+        pass
+
+
+def test_no_service_starts_meanwhile(box: Service, postgresql: Postgresql) -> None:
+    """It would cache what is being restricted; it prepares the database before anything else."""
+    copy = postgresql.new_database(database(box))
+    create(box, "later")
+    names = [database(box), copy]
+    newer = restore_earlier(box, postgresql, copy)
+    try:
+        questions = Questions(postgresql, names)
+        reconcile_database(load_settings(box.settings), newer, questions)
+        assert questions.free == [False, False]
+    finally:
+        postgresql.drop_database(copy)
 
 
 def test_a_database_is_not_reconciled_with_itself_by_another_name(

@@ -25,12 +25,15 @@ from latchkey.store.postgresql.errors import reason_of
 from latchkey.store.postgresql.location import Location
 from latchkey.store.revisions import newest_revision
 
-# The key of the advisory lock of processes that prepare the database, on all boxes.
-_PREPARING = 0x6C61746368_02
+PREPARING = 0x6C61746368_02
+"""The key of the advisory lock of processes that prepare the database, on all boxes."""
+
 _LOCK_PATIENCE = 60.0
+# No limit of the role or the server may end a migration, or release the lock before its end.
 _LOCK = (
+    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
     f"SET LOCAL lock_timeout = {_LOCK_PATIENCE * 1000:.0f};"
-    f"SELECT pg_advisory_xact_lock({_PREPARING})"
+    f"SELECT pg_advisory_xact_lock({PREPARING})"
 )
 _ACTIVE = b"""
     SELECT derivation_id, count(*) FROM credential
