@@ -75,8 +75,12 @@ def _password_of(settings: Settings) -> Callable[[], str | None]:
         path = Path(settings.database_password_file).absolute()
         what = f"the password file {path} ({variable('database_password_file')})"
         try:
-            return read_private(what, path).rstrip("\r\n")
+            text = read_private(what, path).rstrip("\r\n")
         except FileNotFoundError:
             raise ConfigurationError(f"{what}: there is no such file") from None
+        # The driver would use the part before a character 0.
+        if not text.isprintable() or not text:
+            raise ConfigurationError(f"{what} must contain the password in one line, and no more")
+        return text
 
     return read

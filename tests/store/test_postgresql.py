@@ -97,6 +97,16 @@ def test_an_error_about_a_url_does_not_repeat_it(url: str) -> None:
     assert "the-password" not in str(raised.value)
 
 
+@pytest.mark.parametrize("content", ["", "\n", "one\ntwo\n", "one\0two\n", "one\ttwo"])
+def test_a_password_file_has_one_line(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "password"
+    file.write_text(content)
+    file.chmod(0o600)
+    given = {"LATCHKEY_DATABASE_URL": BASE, "LATCHKEY_DATABASE_PASSWORD_FILE": str(file)}
+    with pytest.raises(ConfigurationError, match="must contain the password in one line"):
+        database_of(load_settings(given)).exists()
+
+
 def test_a_password_is_given_once(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("of-the-file\n")
