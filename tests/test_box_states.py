@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import inf
 from pathlib import Path
@@ -29,11 +30,14 @@ class Boxes(NamedTuple):
     rows: list[int]
 
     def register(self, name: str, confirmed: int) -> None:
-        new = NewBox(name, name, "1.0", "0011", ("id",), 2, 5_000, confirmed, STARTED)
-        self.store.register(new)
+        self.store.register(new_box(name, confirmed))
 
     def states(self, now: datetime = STARTED) -> list[BoxState]:
         return states_of(self.store, now)
+
+
+def new_box(name: str, confirmed: int) -> NewBox:
+    return NewBox(name, name, "1.0", "0011", ("id",), 2, 5_000, confirmed, STARTED)
 
 
 @pytest.fixture
@@ -55,6 +59,14 @@ def test_a_box_is_behind_by_the_rows_that_it_has_not_confirmed(boxes: Boxes) -> 
     behind, current = boxes.states(STARTED + timedelta(seconds=1.5))
     assert (behind.box.name, behind.behind, behind.lag) == ("behind", len(boxes.rows) - 1, 1.5)
     assert (current.box.name, current.behind, current.lag) == ("current", 0, 0.0)
+
+
+def test_a_row_that_no_box_has_used_is_left_out(boxes: Boxes) -> None:
+    for name in ("box", "other"):
+        boxes.store.register(replace(new_box(name, 0), id=f"{name} unused"))
+        boxes.store.stop(f"{name} unused")
+    boxes.register("box", boxes.rows[0])
+    assert [state.box.id for state in boxes.states()] == ["box", "other unused"]
 
 
 def test_the_lease_is_used_up_without_a_confirmation(boxes: Boxes) -> None:

@@ -59,12 +59,18 @@ class BoxState:
 
 
 def states_of(boxes: BoxStore, now: datetime) -> list[BoxState]:
-    """All registered boxes at ``now``, live ones first; raises StoreError."""
+    """The registered boxes at ``now``, live ones first; raises StoreError.
+
+    If several workers register a box at once, one of the rows is used. The others are left out.
+    """
     registered = boxes.registered()
+    live = {box.name for box in registered if box.live}
     lowest = min((box.confirmed for box in registered if box.live), default=None)
     rows = [] if lowest is None else boxes.log_from(lowest + 1)
     states = []
     for box in registered:
+        if box.stopped_at is not None and not box.confirmed and box.name in live:
+            continue
         if not box.live:
             states.append(BoxState(box, 0, 0.0, 0.0))
             continue
