@@ -12,6 +12,7 @@ import pytest
 
 from latchkey.box.box_states import BoxState, states_of
 from latchkey.box.shared import SharedState, Word
+from latchkey.store.memory import boxes as memory_boxes
 from latchkey.store.memory.boxes import MemoryBoxStore
 from latchkey.store.memory.state import MemoryDatabase
 from latchkey.store.memory.store import open_memory_store
@@ -32,8 +33,8 @@ class Boxes(NamedTuple):
     def register(self, name: str, confirmed: int) -> None:
         self.store.register(new_box(name, confirmed))
 
-    def states(self, now: datetime = STARTED) -> list[BoxState]:
-        return states_of(self.store, now)
+    def states(self) -> list[BoxState]:
+        return states_of(self.store)
 
 
 def new_box(name: str, confirmed: int) -> NewBox:
@@ -56,7 +57,8 @@ def boxes(tmp_path: Path) -> Boxes:
 def test_a_box_is_behind_by_the_rows_that_it_has_not_confirmed(boxes: Boxes) -> None:
     boxes.register("behind", boxes.rows[0])
     boxes.register("current", boxes.rows[-1])
-    behind, current = boxes.states(STARTED + timedelta(seconds=1.5))
+    boxes.clock[0] = STARTED + timedelta(seconds=1.5)
+    behind, current = boxes.states()
     assert (behind.box.name, behind.behind, behind.lag) == ("behind", len(boxes.rows) - 1, 1.5)
     assert (current.box.name, current.behind, current.lag) == ("current", 0, 0.0)
 
@@ -67,6 +69,23 @@ def test_a_row_that_no_box_has_used_is_left_out(boxes: Boxes) -> None:
         boxes.store.stop(f"{name} unused")
     boxes.register("box", boxes.rows[0])
     assert [state.box.id for state in boxes.states()] == ["box", "other unused"]
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_clock_of_the_box_that_wrote_a_row_does_not_matter(boxes: Boxes, hours: int) -> None:
+    boxes.clock[0] = STARTED + timedelta(hours=hours)
+    boxes.register("behind", boxes.rows[0])
+    boxes.clock[0] += timedelta(seconds=1.5)
+    assert [state.lag for state in boxes.states()] == [1.5]
+
+
+def test_a_box_is_behind_also_if_another_one_is_behind_by_more_rows_than_are_read(
+    boxes: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_boxes, "_MOST_ROWS", 2)
+    boxes.register("far", 0)
+    boxes.register("near", boxes.rows[-2])
+    assert [(state.box.name, state.behind) for state in boxes.states()] == [("far", 2), ("near", 1)]
 
 
 def test_the_lease_is_used_up_without_a_confirmation(boxes: Boxes) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
 from latchkey.box.leases import MILLISECOND, usable
-from latchkey.credentials.times import format_time, to_milliseconds
+from latchkey.credentials.times import format_time
 from latchkey.store.protocols import Box, BoxStore
 
 BoxStatus = Literal["live", "cut off", "stopped"]
@@ -17,10 +16,11 @@ BoxStatus = Literal["live", "cut off", "stopped"]
 class BoxState:
     """A box and how far it is.
 
-    ``behind`` is how many rows of the log of invalidations it has not confirmed, 10,000 for more;
-    ``lag`` is how many seconds ago the first of them was written. ``lease_left`` is how many
-    seconds it may still use its cache without another confirmation. All are 0 for a box that is
-    not live: no change waits for it.
+    ``behind`` is how many rows of the log of invalidations it has not confirmed, 10,000 for more.
+    ``lag`` is how many seconds it has been behind at most, which is the time since it last
+    confirmed. ``lease_left`` is how many seconds it may still use its cache without another
+    confirmation. All are 0 for a box that is not live: no change waits for it. The times are by the
+    clock of the database: the rows have those of the boxes that wrote them, which may differ.
     """
 
     box: Box
@@ -58,15 +58,15 @@ class BoxState:
         }
 
 
-def states_of(boxes: BoxStore, now: datetime) -> list[BoxState]:
-    """The registered boxes at ``now``, live ones first; raises StoreError.
+def states_of(boxes: BoxStore) -> list[BoxState]:
+    """The registered boxes, live ones first; raises StoreError.
 
     If several workers register a box at once, one of the rows is used. The others are left out.
     """
     registered = boxes.registered()
     live = {box.name for box in registered if box.live}
-    lowest = min((box.confirmed for box in registered if box.live), default=None)
-    rows = [] if lowest is None else boxes.log_from(lowest + 1)
+    confirmed = {box.confirmed for box in registered if box.live}
+    later = {number: len(boxes.log_from(number + 1)) for number in confirmed}
     states = []
     for box in registered:
         if box.stopped_at is not None and not box.confirmed and box.name in live:
@@ -74,8 +74,8 @@ def states_of(boxes: BoxStore, now: datetime) -> list[BoxState]:
         if not box.live:
             states.append(BoxState(box, 0, 0.0, 0.0))
             continue
-        later = [row for row in rows if row.number > box.confirmed]
-        lag = max(0, to_milliseconds(now) - later[0].at) / 1000 if later else 0.0
+        behind = later[box.confirmed]
+        lag = box.unseen_ms / 1000 if behind else 0.0
         left = max(0.0, usable(box.lease_ms) / MILLISECOND - box.unseen_ms) / 1000
-        states.append(BoxState(box, len(later), lag, left))
+        states.append(BoxState(box, behind, lag, left))
     return sorted(states, key=lambda state: (not state.box.live, state.box.name))

@@ -7,7 +7,6 @@ from contextlib import closing
 import click
 
 from latchkey.box.box_states import BoxState, states_of
-from latchkey.credentials.times import utc_now
 from latchkey.errors import LatchkeyError
 from latchkey.store.database_urls import database_of
 from latchkey_service.cli.instance import instance_settings
@@ -35,7 +34,7 @@ def boxes_command(as_json: bool) -> None:
                 f"only this box uses the database {database.shown}; several boxes share one on "
                 "PostgreSQL"
             )
-        states = states_of(store.boxes, utc_now())
+        states = states_of(store.boxes)
     if as_json:
         print_json({"boxes": [state.json_fields for state in states]})
         return

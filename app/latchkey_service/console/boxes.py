@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import Blueprint, render_template
 
 from latchkey.box.box_states import states_of
-from latchkey.credentials.times import utc_now
 from latchkey_service.console.sessions import latchkey
 
 boxes = Blueprint("boxes", __name__, url_prefix="/console/boxes")
@@ -15,5 +14,5 @@ boxes = Blueprint("boxes", __name__, url_prefix="/console/boxes")
 def show() -> str:
     """List the boxes, live ones first."""
     registered = latchkey().store.boxes
-    states = [] if registered is None else states_of(registered, utc_now())
+    states = [] if registered is None else states_of(registered)
     return render_template("boxes.html", states=states)
