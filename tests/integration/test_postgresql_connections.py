@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import shutil
 import signal
 import socket
@@ -10,7 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.rows import TupleRow
 from sqlalchemy import Connection
 
 from latchkey.config import load_settings
@@ -319,5 +322,30 @@ def test_notifications_arrive(postgresql: Postgresql, postgresql_url: str, seal:
         store.usage.forget_other_segments(None)
         assert not wakeups.wait(0)
         postgresql.end_connections(postgresql_url.rpartition("/")[2])
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError) as raised:
             wakeups.wait(60)
+        # It is logged in one line; the driver's own text has several.
+        assert len(raised.value.detail.splitlines()) == 1
+
+
+def is_ended(connection: psycopg.Connection[TupleRow]) -> bool:
+    """Whether the server has ended a session; nothing is sent."""
+    return bool(select.select([connection.fileno()], [], [], 0)[0])
+
+
+def test_a_limit_for_idle_sessions_does_not_end_notifications(
+    postgresql: Postgresql, postgresql_url: str, seal: Seal
+) -> None:
+    """The connection is idle while nothing changes. Others are replaced when they are used."""
+    name = postgresql_url.rpartition("/")[2]
+    postgresql.execute(f"ALTER DATABASE {name} SET idle_session_timeout = '100ms'")
+    with closing(database_at(postgresql_url).open_store(seal=seal)) as store:
+        assert store.boxes is not None
+        wakeups = store.boxes.open_wakeups()
+        assert wakeups is not None
+        # A session that was opened later has been ended.
+        with closing(postgresql.connect(name)) as other:
+            wait_until(lambda: is_ended(other), "the end of an idle session")
+        assert works(store)
+        assert wakeups.wait(60)
+        wakeups.close()

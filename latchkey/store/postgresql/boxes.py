@@ -18,7 +18,7 @@ from latchkey.credentials.times import from_milliseconds, from_milliseconds_or_n
 from latchkey.errors import StoreError
 from latchkey.store.postgresql.connecting import BoundedConnection
 from latchkey.store.postgresql.connections import CHANNEL, PostgresqlConnections
-from latchkey.store.postgresql.errors import translated
+from latchkey.store.postgresql.errors import reason_of, translated
 from latchkey.store.protocols.boxes import Box, BoxStore, NewBox, Wakeups
 from latchkey.store.revisions import newest_revision
 from latchkey.store.tables import box as boxes
@@ -185,7 +185,9 @@ class PostgresqlWakeups:
                 self._connection.pgconn.consume_input()
         except (psycopg.Error, OSError, ValueError) as error:
             self._connection.close()
-            raise StoreError(f"the connection for notifications is lost: {error}") from None
+            raise StoreError(
+                f"the connection for notifications is lost: {reason_of(error)}"
+            ) from None
         return True
 
     def close(self) -> None:

@@ -141,8 +141,19 @@ class PostgresqlConnections:
             _commit(driver, wakes=False)
 
     def open_listener(self) -> BoundedConnection:
-        """A connection of its own for notifications, which the caller closes."""
-        return self.connector.open(Waits(self._brief_patience))
+        """A connection of its own for notifications, which the caller closes; psycopg.Error.
+
+        It is idle as long as nothing changes, so the server's limit for idle sessions does not
+        apply to it. Behind a pooler it is not used, and other connections would get the setting.
+        """
+        connection = self.connector.open(Waits(self._brief_patience))
+        if not connection.is_pooled:
+            try:
+                connection.execute(b"SET idle_session_timeout = 0")
+            except BaseException:
+                connection.close()
+                raise
+        return connection
 
     def is_same_as(self, other: PostgresqlConnections) -> bool:
         """Whether other connections lead to the same database, perhaps by another name.
