@@ -73,8 +73,8 @@ class Settings(BaseModel):
     database_password_file: Annotated[str, BeforeValidator(file_or_none)] = Field(
         default="",
         json_schema_extra={"format": "path"},
-        description="A file with the password for PostgreSQL, in ASCII; private. It is read for "
-        "each new connection.",
+        description="A private file with the password for PostgreSQL: one line of printable ASCII. "
+        "It is read for each new connection.",
     )
     derivation_keys: SecretStr = Field(
         default=SecretStr(""),

@@ -26,7 +26,7 @@ from latchkey_service.running_boxes import is_same, without_boxes
 # Problems of the head file, which is replaced; the rows themselves are the same in both databases.
 _OF_THE_HEAD = ("head", "cut off")
 _PATIENCE = 300.0
-_SAME = "nothing was copied: both names are of the same database"
+_SAME = "nothing was copied: both URLs name the same database"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from latchkey_service.restore_rows import restore_event
 from latchkey_service.running_boxes import is_same, without_boxes
 
 _PATIENCE = 300.0
-_SAME = "nothing was changed: both are the same database"
+_SAME = "nothing was changed: the URL names the database in use; name the previous one"
 
 
 class ReconcileFailed(LatchkeyError):

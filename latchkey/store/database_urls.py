@@ -80,7 +80,9 @@ def _password_of(settings: Settings) -> Callable[[], str | None]:
             raise ConfigurationError(f"{what}: there is no such file") from None
         # The driver would use the part before a character 0.
         if not text.isprintable() or not text:
-            raise ConfigurationError(f"{what} must contain the password in one line, and no more")
+            raise ConfigurationError(
+                f"{what} must contain the password in one line, and nothing else"
+            )
         return text
 
     return read

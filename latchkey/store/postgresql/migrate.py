@@ -96,8 +96,8 @@ def preparing(conninfo: str) -> Iterator[psycopg.Connection[TupleRow]]:
             connection.execute(f"BEGIN; {_LOCK}".encode())
         except psycopg.errors.LockNotAvailable:
             raise ConfigurationError(
-                "another process has been preparing the database for "
-                f"{_LOCK_PATIENCE:.0f} s, perhaps on another box"
+                "another process, perhaps on another box, has been migrating, copying or "
+                f"reconciling the database for {_LOCK_PATIENCE:.0f} s: try again when it has ended"
             ) from None
         try:
             yield connection
@@ -142,7 +142,7 @@ def _warnings(connection: psycopg.Connection[TupleRow]) -> list[str]:
     if is_pooled(connection):
         found.append(
             "a connection pooler is between this box and PostgreSQL: statements are not prepared, "
-            "and changes of other boxes are found by polling, five times a second"
+            "and changes of other boxes are found by polling, every 0.2 s"
         )
     return found
 
