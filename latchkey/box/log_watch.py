@@ -54,7 +54,7 @@ class LogWatch:
                     self._run_once(stopping, poll)
                 except Exception as error:
                     # No exception may end the thread: the box would lose its lease.
-                    log.exception("the log of changes is not watched for a moment")
+                    log.exception("the log of invalidations is not watched for a moment")
                     self._say_deaf(StoreError(f"unexpected fault: {type(error).__name__}"))
                     stopping.wait(INTERVAL / _SECOND)
         finally:

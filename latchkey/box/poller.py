@@ -119,8 +119,8 @@ class Poller:
         if not self._continues(rows, applied):
             if self._is_registered_as(box_id) and Applied.read(self._words) == applied:
                 log.warning(
-                    "the log of changes was rewound: the database was restored, or a standby "
-                    "promoted; all cached entries are invalidated"
+                    "the log of invalidations was rewound: the database was restored, or a "
+                    "standby promoted; all cached entries are invalidated"
                 )
                 self._on_replacement()
                 yield from self._registration.steps(box_id)

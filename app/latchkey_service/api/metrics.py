@@ -207,7 +207,8 @@ def _boxes(shared: SharedState) -> Iterable[Metric]:
     lease.add_metric([], shared.lease_left())
     yield lease
     applied = GaugeMetricFamily(
-        "latchkey_log_applied_row", "The last row of the log of changes that the box has applied"
+        "latchkey_log_applied_row",
+        "The last row of the log of invalidations that the box has applied",
     )
     applied.add_metric([], shared.words.value(Word.APPLIED_NUMBER))
     yield applied

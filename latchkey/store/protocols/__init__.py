@@ -72,7 +72,7 @@ class Store(CredentialStore, Protocol):
 
     @property
     def invalidations(self) -> InvalidationLog:
-        """The log of changes."""
+        """The log of invalidations."""
 
     @property
     def places(self) -> ChangePlaces:

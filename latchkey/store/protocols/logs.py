@@ -20,7 +20,7 @@ from latchkey.credentials.publishing import Outcome
 
 
 class InvalidationLog(Protocol):
-    """The log of changes: each change adds a row for each lookup key, in its own transaction.
+    """The log of invalidations: each change adds a row for each lookup key, in its own transaction.
 
     Numbers increase in the order in which changes become visible: after a number has been read, no
     smaller one appears. There may be gaps.
