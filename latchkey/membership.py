@@ -38,7 +38,7 @@ def join_box(settings: Settings) -> Parts:
     parts = Parts.from_settings(settings, shared=segment.for_worker())
     limit_log(log.name)
     try:
-        for line in differences(parts.store, settings, parts.derivation.ids):
+        for line in differences(parts.store, settings, parts.derivation.ids_newest_first):
             log.warning("%s", line)
     except ConfigurationError:
         segment.disown()

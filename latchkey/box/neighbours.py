@@ -17,8 +17,9 @@ _LEASES = 2
 def differences(store: Store, settings: Settings, derivation_ids: Iterable[str]) -> list[str]:
     """Warnings about running boxes with another schema or other derivation keys, one line each.
 
-    Raises ConfigurationError if a running box and this one have no derivation key in common: each
-    would refuse the keys that the other one creates; and if the database cannot be used.
+    ``derivation_ids`` begin with the one that new keys are made with. Raises ConfigurationError if
+    a running box and this one have no derivation key in common: each would refuse the keys that the
+    other one creates; and if the database cannot be used.
     """
     if store.boxes is None:
         return []
@@ -48,6 +49,11 @@ def _differences(box: Box, identity: Identity) -> list[str]:
         lines.append(
             f"the box {_shown(box)} has other derivation keys: {here} only here, {there} only "
             "there; credentials made with those are refused where they are missing"
+        )
+    elif identity.derivation_ids[0] != box.derivation_ids[0]:
+        lines.append(
+            f"the box {_shown(box)} has another derivation key on the first line: forms of the "
+            "console from one of the boxes are refused by the other"
         )
     if box.schema != identity.schema:
         lines.append(

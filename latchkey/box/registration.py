@@ -36,12 +36,15 @@ class Identity:
 
 
 def identity_of(settings: Settings, derivation_ids: Iterable[str], schema: str) -> Identity:
-    """What a box with these settings says about itself."""
+    """What a box with these settings says about itself.
+
+    ``derivation_ids`` begin with the one that new keys are made with.
+    """
     return Identity(
         name=settings.box_name or socket.gethostname()[:64],
         version=version(fastcache.__distribution__),
         schema=schema,
-        derivation_ids=tuple(sorted(derivation_ids)),
+        derivation_ids=tuple(derivation_ids),
         workers=settings.workers,
         lease_ms=round(settings.lease * 1_000),
     )

@@ -82,6 +82,12 @@ class DerivationKeys:
         """The ids of every listed key, retired ones too."""
         return frozenset(key.id for key in self._all)
 
+    @property
+    def ids_newest_first(self) -> tuple[str, ...]:
+        """``ids``: that of the newest key first, the others sorted."""
+        first = self.newest.id
+        return first, *sorted(self.ids - {first})
+
     def maker_of(self, parts: SecretParts) -> DerivationKey | None:
         """The listed key that made this secret, or None for a forged one."""
         return self.maker_of_proof(parts.api_key, parts.mac)

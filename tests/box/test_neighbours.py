@@ -35,7 +35,14 @@ def box(keys: Iterable[str], schema: str = "memory") -> NewBox:
 def test_boxes_with_the_same_keys_and_schema_differ_in_nothing() -> None:
     settings = load_settings({})
     assert differences(store_with(), settings, ["a"]) == []
-    assert differences(store_with(box("ab")), settings, ["b", "a"]) == []
+    assert differences(store_with(box("abc")), settings, ["a", "b", "c"]) == []
+
+
+def test_another_key_for_new_keys_is_warned_about() -> None:
+    """Both boxes accept the keys of each other, but not the forms of the console."""
+    (line,) = differences(store_with(box("abc")), load_settings({}), ["b", "a", "c"])
+    assert "box east (00ff, started 2026-01-15 10:30:00 UTC)" in line
+    assert "first line" in line
 
 
 def test_a_database_of_one_box_has_no_others() -> None:
@@ -71,6 +78,6 @@ def test_a_box_describes_itself() -> None:
         }
     )
     identity = identity_of(settings, ["b", "a"], "0011")
-    assert (identity.name, identity.schema, identity.derivation_ids) == ("east", "0011", ("a", "b"))
+    assert (identity.name, identity.schema, identity.derivation_ids) == ("east", "0011", ("b", "a"))
     assert (identity.lease_ms, identity.workers) == (2_500, 3)
     assert identity_of(load_settings({}), [], "0011").name

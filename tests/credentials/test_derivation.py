@@ -37,6 +37,8 @@ def test_each_listed_key_is_found_in_every_order_and_division() -> None:
             keys = DerivationKeys(order[:split], order[split:])
             assert keys.newest is order[0]
             assert keys.ids == {key.id for key in KEYS}
+            assert keys.ids_newest_first[0] == order[0].id
+            assert sorted(keys.ids_newest_first) == sorted(keys.ids)
             for place, key in enumerate(order):
                 assert keys.maker_of(_parts(key)) is key
                 assert keys.registrar_of(_parts(key)) is (key if place < split else None)

@@ -101,7 +101,7 @@ def _compare_with_boxes(
 ) -> list[str]:
     """Warnings about running boxes that use the database too; closes the database again."""
     with closing(database.open_store()) as store:
-        return differences(store, settings, derivation.ids)
+        return differences(store, settings, derivation.ids_newest_first)
 
 
 def _close(segment: ServiceSegment) -> None:

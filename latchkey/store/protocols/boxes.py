@@ -15,10 +15,11 @@ class NewBox:
     """What a box registers.
 
     ``id`` is random, and a box that registers anew has a new one. ``schema`` is the revision of the
-    last migration that the box knows, ``derivation_ids`` are its derivation keys, and ``lease_ms``
-    is the time in milliseconds for which it may use its cache without a confirmation. ``confirmed``
-    is the last row of the log of invalidations that it has applied; 0 for an empty log. ``segment``
-    is the UUID in hex of the segment whose uses it counts; empty if it is not known.
+    last migration that the box knows. ``derivation_ids`` are its derivation keys, beginning with
+    the one that new keys are made with. ``lease_ms`` is the time in milliseconds for which it may
+    use its cache without a confirmation. ``confirmed`` is the last row of the log of invalidations
+    that it has applied; 0 for an empty log. ``segment`` is the UUID in hex of the segment whose
+    uses it counts; empty if it is not known.
     """
 
     id: str
