@@ -104,7 +104,7 @@ EXAMPLES = {
 
 def page() -> str:
     """The page's text."""
-    # A command keeps its help option from the first context: with the names of the settings.
+    # A command keeps the help option of its first context, which therefore needs these settings.
     context = click.Context(cli, info_name="latchkey", **cli.context_settings)
     return "\n".join([_INTRODUCTION, *_sections(cli, context)])
 

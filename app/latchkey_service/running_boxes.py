@@ -1,4 +1,4 @@
-"""The boxes that run on a database, for commands that need it alone."""
+"""The running boxes of a database, for commands that need exclusive access to it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LEASES = 3
 
 @contextmanager
 def without_boxes(*databases: tuple[Database, Store]) -> Iterator[None]:
-    """Let no service use these databases during the block; each has its store.
+    """Keep services from using these databases during the block; each comes with its store.
 
     A service that starts meanwhile, on any machine, waits for the end of the block, or fails after
-    a minute. Raises ServiceUnreachable if a box was seen lately, and ConfigurationError.
+    a minute. Raises ServiceUnreachable if a box still runs, and ConfigurationError.
     """
     with ExitStack() as stack:
         for database, store in databases:

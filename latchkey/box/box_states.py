@@ -14,13 +14,13 @@ BoxStatus = Literal["live", "cut off", "stopped"]
 
 @dataclass(frozen=True, slots=True)
 class BoxState:
-    """A box and how far it is.
+    """A box, and how far it is behind.
 
     ``behind`` is how many rows of the log of invalidations it has not confirmed, 10,000 for more.
-    ``lag`` is how many seconds it has been behind at most, which is the time since it last
-    confirmed. ``lease_left`` is how many seconds it may still use its cache without another
-    confirmation. All are 0 for a box that is not live: no change waits for it. The times are by the
-    clock of the database: the rows have those of the boxes that wrote them, which may differ.
+    ``lag`` is the number of seconds since it last confirmed, or 0 if it is not behind. It has been
+    behind for at most this time. ``lease_left`` is how many seconds it may still use its cache
+    without another confirmation. All are 0 for a box that is not live: no change waits for it. The
+    times are by the clock of the database, since the clocks of boxes may differ.
     """
 
     box: Box

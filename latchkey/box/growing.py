@@ -17,9 +17,9 @@ class GrowingRegions:
         self._growing = threading.Lock()
 
     def grow(self, region: str, row: int, *, most_rows: int, row_size: int) -> bool:
-        """Allocate memory for a row and some more; False if there is none.
+        """Allocate memory for a row and those that follow; False if no memory is left for it.
 
-        ``row_size`` is in bytes.
+        Also False for a row beyond ``most_rows``. ``row_size`` is in bytes.
         """
         if self._segment is None or row >= most_rows:
             return False

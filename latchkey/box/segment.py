@@ -303,8 +303,8 @@ def _take_leftovers(settings: Settings, lock: ServiceLock, store: Store) -> Segm
         try:
             leftover = Segment.attach(path, identity=_identity(settings), owner=os.geteuid())
         except SegmentMissing:
-            # The machine was restarted, or the container was replaced. Where several boxes use the
-            # database, it may also be a clone of one that runs: segments are forgotten with boxes.
+            # The machine was restarted, or the container was replaced. With several boxes, this may
+            # also be a clone of a running machine, whose segment must not be forgotten here.
             if store.boxes is None and record is not None and record.path == path:
                 store.usage.forget_segment(record.uuid)
             continue

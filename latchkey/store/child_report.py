@@ -1,4 +1,4 @@
-"""What the child process that migrates a database tells its parent."""
+"""The report of the child process that migrates a database, for its parent."""
 
 from __future__ import annotations
 

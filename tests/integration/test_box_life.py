@@ -66,7 +66,7 @@ def test_a_box_with_other_derivation_keys_does_not_start(
 def test_a_box_may_begin_with_copies_of_the_files_of_one_that_runs(
     tmp_path: Path, postgresql: Postgresql, postgresql_url: str, is_elsewhere: bool
 ) -> None:
-    """Its lock file then names the memory of the other one, which is not its own."""
+    """The copy of the lock file names the memory of the running box, which is not its own."""
 
     def watermarks() -> list[tuple[str]]:
         query = "SELECT DISTINCT segment FROM usage_watermark"

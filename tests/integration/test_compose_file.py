@@ -27,7 +27,7 @@ UP = "docker compose up --detach --wait"
 
 
 def followed(tag: str, first: str) -> list[str]:
-    """The lines of the guide's block with this tag and a line that begins so."""
+    """The lines of the guide's block with this tag and a line that begins with ``first``."""
     found = [
         one.text.splitlines()
         for one in blocks(GUIDE, TEXTS[GUIDE])
@@ -98,7 +98,7 @@ def send(ask: Any, method: str, path: str, pair: Pair, body: object = None) -> A
 
 
 def statuses(deployment: Deployment, pair: Pair, boxes: tuple[str, ...] = BOXES) -> list[int]:
-    """What each box answers to a key."""
+    """The status of the answer of each box to a request with a key."""
     return [deployment.ask(box, "GET", "/v1/account", headers=pair.bearer).status for box in boxes]
 
 

@@ -25,7 +25,7 @@ ROLE = "guide"
 
 
 def guide(by: str, mark: str) -> str:
-    """The text of the guide's block with this check and a text, for another role."""
+    """The only block of the guide with this check that contains ``mark``."""
     found = [
         block.text
         for block in blocks(GUIDE, TEXTS[GUIDE])

@@ -68,7 +68,7 @@ def test_the_schema_equals_that_created_from_the_tables(postgresql: Postgresql, 
 def test_a_database_of_an_earlier_version_keeps_its_keys_and_counts_their_refusals(
     postgresql: Postgresql, empty: str
 ) -> None:
-    """It was made before the table of the refusals by limits."""
+    """Of a version without the table of the refusals by limits."""
     config = Config()
     config.set_main_option("script_location", MIGRATIONS)
     config.set_main_option("path_separator", "os")

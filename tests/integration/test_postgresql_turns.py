@@ -47,7 +47,7 @@ def test_a_process_waits_for_one_turn_at_a_time(
 def test_a_change_waits_no_longer_for_its_turn_because_others_of_its_process_came_first(
     postgresql_url: str,
 ) -> None:
-    """What the first wait has taken is missing in the second, and not in the limit of the idle."""
+    """The time of the first wait is taken from the second one, but not from the idle time."""
     location = location_of(postgresql_url)
     connections = PostgresqlConnections(location, pool_size=2, lookup_timeout=5, write_timeout=4)
     limits: list[int] = []

@@ -211,7 +211,7 @@ class Questions:
 
 
 def test_no_service_starts_meanwhile(box: Service, postgresql: Postgresql) -> None:
-    """It would cache what is being restricted; it prepares the database before anything else."""
+    """A service prepares the database before it caches keys that are being restricted."""
     copy = postgresql.new_database(database(box))
     create(box, "later")
     names = [database(box), copy]

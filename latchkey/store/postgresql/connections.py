@@ -54,7 +54,8 @@ class PostgresqlConnections:
 
         ``lookup_timeout`` limits a lookup; ``write_timeout`` limits the wait for a turn, and that
         for the commit. ``change_places`` is how many threads may write at once; None for any
-        number. ``is_alone``: nobody waits for a turn, so a transaction may be idle for any time.
+        number. ``is_alone``: no service uses the database, so a transaction may be idle for any
+        time.
         """
         self.places = ChangePlaces(change_places)
         self.connector = Connector(location)
@@ -141,10 +142,11 @@ class PostgresqlConnections:
             _commit(driver, wakes=False)
 
     def open_listener(self) -> BoundedConnection:
-        """A connection of its own for notifications, which the caller closes; psycopg.Error.
+        """A connection of its own for notifications, which the caller closes.
 
         It is idle as long as nothing changes, so the server's limit for idle sessions does not
-        apply to it. Behind a pooler it is not used, and other connections would get the setting.
+        apply to it. A pooler would give this setting to other connections, and the listener is not
+        used behind one. Raises psycopg.Error.
         """
         connection = self.connector.open(Waits(self._brief_patience))
         if not connection.is_pooled:
@@ -156,9 +158,9 @@ class PostgresqlConnections:
         return connection
 
     def is_same_as(self, other: PostgresqlConnections) -> bool:
-        """Whether other connections lead to the same database, perhaps by another name.
+        """Whether the other connections lead to the same database, perhaps by another name.
 
-        A lock of one is seen by the other. Identifiers of the server do not help: a database that
+        Then each sees the locks of the other. Identifiers of the server are no proof: a server that
         was restored from a copy of the files has those of the original.
         """
         key = secrets.randbits(62)

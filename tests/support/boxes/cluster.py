@@ -38,8 +38,8 @@ class Found:
     failed_requests: str = ""
     """The requests that decided nothing, by status as above."""
     recovered_seconds: float = 0.0
-    """From the end of a fault until each worker admits a valid key, and each box changes one; the
-    longest of all faults."""
+    """The longest recovery: from the end of a fault until each worker admits a valid key, and each
+    box changes one."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Trial:
         self.changers.await_more(count, timeout=60 + 5 * count)
 
     def await_recovery(self) -> None:
-        """After the end of a fault, wait until all works again, beside the load and the changes.
+        """After the end of a fault, wait until all boxes work, while load and changes continue.
 
         That is when each worker admits a valid key, and each box changes one.
         """

@@ -14,7 +14,7 @@ from tests.support.deployment.images import Folder, Image
 from tests.support.deployment.network import Network
 from tests.support.faults.service_processes import children
 
-# What a container engine leaves to root, unless `cap_drop` says otherwise.
+# The capabilities of root in a container without `cap_drop`.
 _CAPABILITIES = (
     *("chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap"),
     *("net_bind_service", "net_raw", "sys_chroot", "mknod", "audit_write", "setfcap"),
@@ -91,7 +91,7 @@ class Container:
 
     @property
     def is_running(self) -> bool:
-        """Whether its first process has not ended."""
+        """Whether its first process still runs."""
         return self._process.poll() is None
 
     def wait(self, timeout: float) -> int:
