@@ -48,12 +48,14 @@ def _differences(box: Box, identity: Identity) -> list[str]:
         here, there = counted(len(own - others), "key"), counted(len(others - own), "key")
         lines.append(
             f"the box {_shown(box)} has other derivation keys: {here} only here, {there} only "
-            "there; credentials made with those are refused where they are missing"
+            "there; credentials made with those are refused where they are missing; give all boxes "
+            "the same keys"
         )
     elif identity.derivation_ids[0] != box.derivation_ids[0]:
         lines.append(
             f"the box {_shown(box)} has another derivation key on the first line: forms of the "
-            "console from one of the boxes are refused by the other"
+            "console from one of the boxes are refused by the other; give all boxes the same first "
+            "line"
         )
     if box.schema != identity.schema:
         lines.append(
