@@ -14,14 +14,14 @@ from latchkey.credentials.audit_check import LOG_GOES_ON, verify
 from latchkey.credentials.audit_findings import Finding, messages
 from latchkey.credentials.publishing import Publisher
 from latchkey.credentials.times import utc_now
-from latchkey.errors import ConfigurationError, StoreError
+from latchkey.errors import ConfigurationError, ServiceUnreachable, StoreError
 from latchkey.key_files import load_seal
 from latchkey.preparing import rechain_log
 from latchkey.store.audit_head import HeadUnusable
 from latchkey.store.copying import CopyFailed, copy_database, require_empty
 from latchkey.store.database_urls import database_of, with_database
 from latchkey_service.command_user import command_line_user
-from latchkey_service.running_boxes import is_same, without_boxes
+from latchkey_service.running_boxes import is_same, running_boxes, without_boxes
 
 # Problems of the head file, which is replaced; the rows themselves are the same in both databases.
 _OF_THE_HEAD = ("head", "cut off")
@@ -57,8 +57,8 @@ def move_database(
     """Copy all tables into an empty database, verify the audit log in both, and record it.
 
     The source is migrated to the current schema first, and otherwise unchanged. A failure leaves
-    the target empty. Raises ServiceUnreachable while a service uses either, CopyFailed, and
-    ConfigurationError.
+    the target empty. Raises ServiceUnreachable while a service uses either, and after the copy if
+    one has used the source meanwhile; CopyFailed and ConfigurationError.
     """
     before, after = (with_database(settings, url) for url in (source_url, target_url))
     source, target = database_of(before), database_of(after)
@@ -103,6 +103,12 @@ def move_database(
 
                     outcome = copy_database(read, written, record, judge, questions.progress)
                     rows = Publisher(written.audit).publish(outcome)
+                    # A service that was starting already does not wait for the end of the copy.
+                    if names := running_boxes(read):
+                        raise ServiceUnreachable(
+                            f"copied, but the service has started on {names} with {source.shown}: "
+                            "stop it there; changes that were made there are not in the copy"
+                        )
         except StoreError as error:
             raise CopyFailed(f"nothing was copied: {error.detail}") from None
         except HeadUnusable as error:

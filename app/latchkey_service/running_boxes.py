@@ -23,7 +23,10 @@ def without_boxes(*databases: tuple[Database, Store]) -> Iterator[None]:
     with ExitStack() as stack:
         for database, store in databases:
             stack.enter_context(database.preparing())
-            _require_no_box(store)
+            if names := running_boxes(store):
+                raise ServiceUnreachable(
+                    f"nothing was changed: the service runs on {names}; stop it on every box first"
+                )
         yield
 
 
@@ -32,20 +35,16 @@ def is_same(one: Store, other: Store) -> bool:
     return one.boxes is not None and other.boxes is not None and one.boxes.is_same_as(other.boxes)
 
 
-def _require_no_box(store: Store) -> None:
-    """Raise ServiceUnreachable if a box was seen lately that has not stopped; StoreError.
+def running_boxes(store: Store) -> str:
+    """The names of the boxes that were seen lately and have not stopped; raises StoreError.
 
     A box whose row came with a restored backup was last seen before that backup.
     """
     if store.boxes is None:
-        return
-    running = [
+        return ""
+    running = {
         box.name
         for box in store.boxes.registered()
         if box.stopped_at is None and box.unseen_ms < _LEASES * box.lease_ms
-    ]
-    if running:
-        raise ServiceUnreachable(
-            f"nothing was changed: the service runs on {', '.join(sorted(set(running)))}; stop it "
-            "on every box first"
-        )
+    }
+    return ", ".join(sorted(running))

@@ -14,8 +14,12 @@ from typing import Any
 import pytest
 
 from latchkey.config import load_settings
+from latchkey.credentials.times import utc_now
+from latchkey.errors import ServiceUnreachable
+from latchkey.store.database_urls import database_of
 from latchkey.store.postgresql import connections as connections_module
 from latchkey.store.postgresql.migrate import PREPARING
+from latchkey.store.protocols import NewBox
 from latchkey_service.moving import move_database
 from tests.support.latchkey_command import run_here
 from tests.support.postgresql import Postgresql
@@ -253,3 +257,22 @@ def test_no_service_starts_while_a_database_is_copied(
     )
     assert moved.rows["credential"] == 2
     assert free == [(False,)]
+
+
+def test_a_service_that_was_starting_on_the_source_already_is_named(
+    box: Service, postgresql: Postgresql, target: str
+) -> None:
+    move(box, postgresql, target)
+    box.settings["LATCHKEY_AUDIT_HEAD_FILE"] += "-of-the-copy"
+    run(box, "audit", "accept", "--yes")
+    settings = load_settings(box.settings)
+
+    def start() -> None:
+        with closing(database_of(settings).open_store()) as store:
+            assert store.boxes is not None
+            late = NewBox("0" * 16, "late", "1", store.boxes.schema, (), 1, 20_000, 0, utc_now())
+            store.boxes.register(late)
+
+    back = f"sqlite:///{box.directory}/back.db"
+    with pytest.raises(ServiceUnreachable, match=r"^copied, but .* on late with .*stop it there"):
+        move_database(settings, settings.database_url, back, Questions(start, lambda: None))
