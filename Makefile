@@ -46,8 +46,9 @@ test-integration: .venv/.proxies ready ## Run the tests with PostgreSQL, proxies
 	@PATH="$$PATH:/usr/sbin" $(py) -m pytest $(parallel) --integration --timeout=300 tests/integration \
 	    tests/store/contract tests/api $(apart) $(ARGS)
 
-test-long: ready ## Run all tests but tests/integration with the full number of rounds
+test-long: .venv/.proxies ready ## Run all tests with the full number of rounds
 	@$(py) -m pytest $(parallel) --long --timeout=3600 $(ARGS)
+	@PATH="$$PATH:/usr/sbin" $(py) -m pytest $(parallel) --long --integration --timeout=7200 tests/integration $(ARGS)
 
 attack: ready ## Run only the hostile tests: kills, races, faults, damage, fuzzing
 	@$(py) -m pytest $(parallel) --long --timeout=3600 -m attack $(ARGS)

@@ -128,6 +128,16 @@ def test_every_target_has_a_valid_recipe(target: str) -> None:
     assert outcome.returncode == 0, outcome.stderr
 
 
+def test_test_long_leaves_nothing_out() -> None:
+    planned = re.findall(r"-m pytest (.*)", make("--dry-run", "test-long").stdout)
+    everything, boxes = planned
+    for options in planned:
+        assert "--long" in options
+        assert "--ignore" not in options
+    assert "tests/" not in everything
+    assert re.search(r"--integration .*tests/integration\b", boxes)
+
+
 def test_attack_runs_every_hostile_module_with_the_full_number_of_rounds() -> None:
     planned = make("--dry-run", "attack").stdout
     assert re.search(r"-m pytest .*--long .*-m attack", planned)
