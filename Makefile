@@ -35,9 +35,10 @@ help: ## List the targets
 serve: $(built) ## Set up, create the first keys, and serve on 127.0.0.1:8080
 	@.venv/bin/latchkey init && exec .venv/bin/latchkey serve
 
-# The tests with a browser, other servers, built packages, complete pages and measurements take long.
-# `make test-integration` runs them in place of `make test`. The other targets run them with the rest.
-apart = tests/benchmarks tests/browser tests/packaging tests/pages tests/servers
+# The tests with faults of running services, a browser, other servers, built packages, complete pages and
+# measurements take long. `make test-integration` runs them in place of `make test`. The other targets run
+# them with the rest.
+apart = tests/benchmarks tests/browser tests/faults tests/packaging tests/pages tests/servers
 
 test: ready ## Set up, and run the tests with bounded rounds
 	@$(py) -m pytest $(parallel) $(addprefix --ignore=,$(apart)) $(ARGS)
