@@ -168,7 +168,7 @@ def test_a_lost_synchronous_standby_delays_a_change_for_a_while_only(seal: Seal)
             wait_until(lambda: works(store), "the server")
             assert store.boxes is not None
             store.boxes.register(NewBox("1", "box", "1", "1", (), 1, 5_000, 0, NOW))
-            assert store.boxes.confirm("1", 0, 0)
+            assert store.boxes.confirm("1", 0, 0, 5_000)
             server.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'")
             server.reload()
             setting = "SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'"
@@ -177,7 +177,7 @@ def test_a_lost_synchronous_standby_delays_a_change_for_a_while_only(seal: Seal)
                 with pytest.raises(StoreError):
                     add(store, new_credential())
                 with pytest.raises(StoreError):
-                    store.boxes.confirm("1", 0, 0)
+                    store.boxes.confirm("1", 0, 0, 5_000)
             server.execute("ALTER SYSTEM RESET synchronous_standby_names")
             server.reload()
             wait_until(lambda: works(store), "commits without a standby")

@@ -43,7 +43,7 @@ class MemoryBoxStore:
 
         self._database.change(transaction)
 
-    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int = 0) -> bool:
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> bool:
         def transaction(state: State) -> bool:
             found = state.boxes.get(box_id)
             if found is None or not found[0].live or found[0].lease_ms < lease_ms:

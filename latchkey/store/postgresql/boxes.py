@@ -72,7 +72,7 @@ class PostgresqlBoxStore:
                 connection.execute(_boxes_with(replaces).values(live=False))
             connection.execute(insert(boxes).values(**values, live=True, seen_at=_NOW))
 
-    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int = 0) -> bool:
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> bool:
         """In one UPDATE of the live box, if its lease is long enough and the log has the row.
 
         It waits for a synchronous standby: otherwise, a former primary would renew the lease while

@@ -95,7 +95,7 @@ class BoxStore(Protocol):
     def register(self, box: NewBox, replaces: Collection[str] = ()) -> None:
         """Add a box, live, and mark those that it ``replaces`` as not live, in one transaction."""
 
-    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int = 0) -> bool:
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> bool:
         """Raise the number that a live box has confirmed, and note that it was seen.
 
         False, without a change, if the box is not live or does not exist, or if the log has no row

@@ -18,6 +18,8 @@ from tests.support.database import new_database
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
 from tests.support.store.tallies import OTHER, SEGMENT, tally, total
 
+LEASE_MS = 5_000
+
 
 @pytest.fixture
 def store(new_shared_store: NewStore) -> Store:
@@ -32,7 +34,8 @@ def boxes(store: Store) -> BoxStore:
 
 def new_box(box_id: str, **fields: Any) -> NewBox:
     return replace(
-        NewBox(box_id, "east", "0.4.0", "0011", ("0123456789abcdef",), 2, 5_000, 0, NOW), **fields
+        NewBox(box_id, "east", "0.4.0", "0011", ("0123456789abcdef",), 2, LEASE_MS, 0, NOW),
+        **fields,
     )
 
 
@@ -57,7 +60,7 @@ def test_a_registered_box_is_live(boxes: BoxStore) -> None:
     (box,) = boxes.live()
     assert 0 <= box.unseen_ms < 600_000
     assert box == Box(
-        "a", "east", "0.4.0", "0011", ("one", "two"), 2, 5_000, 7, True, NOW, None, box.unseen_ms
+        "a", "east", "0.4.0", "0011", ("one", "two"), 2, LEASE_MS, 7, True, NOW, None, box.unseen_ms
     )
     found = boxes.registered()
     assert found == [replace(box, unseen_ms=found[0].unseen_ms)]
@@ -76,10 +79,10 @@ def test_a_box_that_registers_anew_replaces_itself(boxes: BoxStore) -> None:
 
 def test_confirmations_only_rise(store: Store, boxes: BoxStore) -> None:
     boxes.register(new_box("a"))
-    assert boxes.confirm("a", 0, 0)
+    assert boxes.confirm("a", 0, 0, LEASE_MS)
     rows = logged(store, 3)
     for row, confirmed in ((rows[0], 0), (rows[2], 2), (rows[1], 2)):
-        assert boxes.confirm("a", row.number, row.nonce)
+        assert boxes.confirm("a", row.number, row.nonce, LEASE_MS)
         assert boxes.live()[0].confirmed == rows[confirmed].number
 
 
@@ -91,7 +94,7 @@ def test_only_a_row_of_this_log_can_be_confirmed(store: Store, boxes: BoxStore) 
         (second.number, first.nonce),
         (first.number, 0),
     ):
-        assert not boxes.confirm("a", number, nonce)
+        assert not boxes.confirm("a", number, nonce, LEASE_MS)
     (box,) = boxes.live()
     assert box.confirmed == 0
 
@@ -100,9 +103,9 @@ def test_a_box_that_is_not_live_cannot_confirm(store: Store, boxes: BoxStore) ->
     boxes.register(new_box("a"))
     (row,) = logged(store, 1)
     assert boxes.mark_dead(["a"], row.number) == 1
-    assert not boxes.confirm("a", row.number, row.nonce)
-    assert not boxes.confirm("missing", row.number, row.nonce)
-    assert not boxes.confirm("a", 0, 0)
+    assert not boxes.confirm("a", row.number, row.nonce, LEASE_MS)
+    assert not boxes.confirm("missing", row.number, row.nonce, LEASE_MS)
+    assert not boxes.confirm("a", 0, 0, LEASE_MS)
     assert by_id(boxes)["a"].confirmed == 0
     assert boxes.live() == []
 
@@ -221,7 +224,7 @@ def test_another_store_sees_the_same_boxes(
     assert other is not None
     boxes.register(new_box("a"))
     (row,) = logged(store, 1)
-    assert other.confirm("a", row.number, row.nonce)
+    assert other.confirm("a", row.number, row.nonce, LEASE_MS)
     assert boxes.live()[0].confirmed == row.number
 
 

@@ -114,7 +114,7 @@ class ConfirmsUnderAnyId(Poller):
 class ConfirmsAnyRow(Store):
     """Confirms a number, whether or not the log still has that row."""
 
-    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int = 0) -> bool:
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> bool:
         known = {row.number: row.nonce for row in self._database.committed.invalidations}
         if number not in known:
             return super().confirm(box_id, 0, 0, lease_ms) and self._force(box_id, number)
