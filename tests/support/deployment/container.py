@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class Container:
     """The running processes of a container; the first one has the process id 1 within.
 
     ``directory`` is new. What the processes print is in ``log``. They end when this process does.
-    When it is made, its namespaces are complete, or it has ended.
+    When it is made, its namespaces are complete. Raises AssertionError if they cannot be made.
     """
 
     def __init__(self, plan: Plan, network: Network, directory: Path, program: list[str]) -> None:
@@ -82,7 +83,10 @@ class Container:
             )
         os.close(begun)
         with open(complete, "rb") as end:
-            end.readline()
+            is_complete = end.readline() != b""
+        if not is_complete:
+            self._process.wait()
+            raise AssertionError(f"{plan.name}: {self.log}")
 
     @property
     def log(self) -> str:
@@ -94,13 +98,23 @@ class Container:
         """Whether its first process still runs."""
         return self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The process id of its first process. Raises AssertionError if that has ended."""
+        found = self._first()
+        assert len(found) == 1, f"{self.plan.name} has ended: {self.log}"
+        return found[0]
+
     def wait(self, timeout: float) -> int:
         """Wait until it ends; returns its status. ``timeout`` is in seconds."""
         return self._process.wait(timeout)
 
     def execute(self, *program: str) -> subprocess.CompletedProcess[str]:
-        """Run a program beside the others."""
-        entering = ["nsenter", f"--target={self._pid}", *_NAMESPACES, "sh", "-c"]
+        """Run a program beside the others.
+
+        Raises AssertionError if the first process has ended.
+        """
+        entering = ["nsenter", f"--target={self.pid}", *_NAMESPACES, "sh", "-c"]
         return subprocess.run(
             [*entering, _inside(self.plan, list(program))],
             env={"PATH": os.environ["PATH"]},
@@ -116,21 +130,23 @@ class Container:
 
         Raises subprocess.TimeoutExpired after ``timeout`` in seconds.
         """
-        if self.is_running:
-            os.kill(self._pid, signal.Signals[self.plan.image.stop_signal])
+        self._send(signal.Signals[self.plan.image.stop_signal])
         return self.wait(timeout)
 
     def kill(self) -> None:
         """Kill its first process; the kernel then kills the others."""
-        if self.is_running:
-            for pid in children(self._process.pid):
-                os.kill(pid, signal.SIGKILL)
+        self._send(signal.SIGKILL)
         self._process.wait()
 
-    @property
-    def _pid(self) -> int:
-        (pid,) = children(self._process.pid)
-        return pid
+    def _send(self, number: signal.Signals) -> None:
+        for pid in self._first():
+            # It may end now.
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _first(self) -> list[int]:
+        """The first process; none if it has ended."""
+        return children(self._process.pid) if self.is_running else []
 
 
 _NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts", "--")

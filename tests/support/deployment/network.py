@@ -52,12 +52,17 @@ class Network:
         return str(_ADDRESSES[next(self._numbers)])
 
     def joining(self, address: str) -> list[str]:
-        """The shell commands by which a new network namespace joins, with this address."""
+        """The shell commands by which a new network namespace joins, with this address.
+
+        A container that had the address before has ended.
+        """
         *_, high, low = address.split(".")
         outside, machine = f"veth{high}.{low}", self._machine.network
         # The hardware address follows from the other one, as that of a container does.
         hardware = "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
         return [
+            # The kernel removes the device of a container some time after the end of the container.
+            f"nsenter --net={machine} ip link delete {outside} 2>/dev/null || true",
             "ip link set lo up",
             f"ip link add eth0 address {hardware} type veth peer name {outside} netns {machine}",
             f"nsenter --net={machine} ip link set {outside} master {_BRIDGE} up",
