@@ -65,8 +65,7 @@ def states_of(boxes: BoxStore) -> list[BoxState]:
     """
     registered = boxes.registered()
     live = {box.name for box in registered if box.live}
-    confirmed = {box.confirmed for box in registered if box.live}
-    later = {number: len(boxes.log_from(number + 1)) for number in confirmed}
+    later = boxes.count_after({box.confirmed for box in registered if box.live})
     states = []
     for box in registered:
         if box.stopped_at is not None and not box.confirmed and box.name in live:

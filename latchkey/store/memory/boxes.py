@@ -29,6 +29,9 @@ class MemoryBoxStore:
         rows = [row for row in self._database.committed.invalidations if row.number >= number]
         return rows[:_MOST_ROWS]
 
+    def count_after(self, numbers: Collection[int]) -> dict[int, int]:
+        return {number: len(self.log_from(number + 1)) for number in numbers}
+
     def last_row(self) -> Invalidation | None:
         rows = self._database.committed.invalidations
         return rows[-1] if rows else None

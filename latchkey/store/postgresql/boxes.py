@@ -11,7 +11,19 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import BigInteger, Row, cast, delete, extract, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Row,
+    ScalarSelect,
+    cast,
+    delete,
+    extract,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from latchkey.credentials.models import Invalidation
 from latchkey.credentials.times import from_milliseconds, from_milliseconds_or_none, to_milliseconds
@@ -54,6 +66,15 @@ class PostgresqlBoxStore:
         with self._connections.reading(brief=True) as connection:
             rows = connection.execute(query.order_by(invalidation.c.id).limit(_MOST_ROWS))
             return [_invalidation_of(row) for row in rows]
+
+    def count_after(self, numbers: Collection[int]) -> dict[int, int]:
+        """By one SELECT with a column for each number."""
+        wanted = sorted(set(numbers))
+        if not wanted:
+            return {}
+        with self._connections.reading(brief=True) as connection:
+            counts = connection.execute(select(*map(_rows_after, wanted))).one()
+            return dict(zip(wanted, counts, strict=True))
 
     def last_row(self) -> Invalidation | None:
         """The row with the largest number."""
@@ -207,6 +228,11 @@ class PostgresqlWakeups:
 
 def _boxes_with(box_ids: Collection[str]) -> Any:
     return update(boxes).where(boxes.c.id.in_(list(box_ids)))
+
+
+def _rows_after(number: int) -> ScalarSelect[int]:
+    later = select(invalidation.c.id).where(invalidation.c.id > number).limit(_MOST_ROWS)
+    return select(func.count()).select_from(later.subquery()).scalar_subquery()
 
 
 def _invalidation_of(row: Row[Any]) -> Invalidation:

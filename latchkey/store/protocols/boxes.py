@@ -89,6 +89,12 @@ class BoxStore(Protocol):
         Read by one SELECT. A read with fewer rows has reached the end of the log.
         """
 
+    def count_after(self, numbers: Collection[int]) -> dict[int, int]:
+        """How many rows of the log have larger numbers than each of these; 10,000 for more.
+
+        Counted in the database, by one SELECT.
+        """
+
     def last_row(self) -> Invalidation | None:
         """The last row of the log; None if it is empty."""
 

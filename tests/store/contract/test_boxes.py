@@ -204,6 +204,20 @@ def test_the_log_is_read_from_a_row_that_is_known(store: Store, boxes: BoxStore)
     assert len({row.nonce for row in rows}) == 3
 
 
+def test_the_rows_after_several_numbers_are_counted(
+    store: Store, boxes: BoxStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert boxes.count_after([]) == {}
+    assert boxes.count_after([0, 7]) == {0: 0, 7: 0}
+    rows = logged(store, 4)
+    wanted = [rows[0].number - 1, *(row.number for row in rows)]
+    assert boxes.count_after(wanted) == dict(zip(wanted, [4, 3, 2, 1, 0], strict=True))
+    assert boxes.count_after([rows[1].number] * 2) == {rows[1].number: 2}
+    # No more are counted than a box reads at once.
+    monkeypatch.setattr(f"{type(boxes).__module__}._MOST_ROWS", 3)
+    assert list(boxes.count_after(wanted).values()) == [3, 3, 2, 1, 0]
+
+
 def test_rows_that_a_live_box_has_not_passed_are_kept(store: Store, boxes: BoxStore) -> None:
     rows = logged(store, 5)
     later = NOW + timedelta(hours=1)
