@@ -16,6 +16,7 @@ from latchkey.log_limit import LOG_LIMIT, limit_log
 from latchkey.parts import Parts
 from latchkey.permissions import weaknesses
 from latchkey.store.database_urls import database_of
+from latchkey.store.protocols import BEHIND_POOLER
 
 log = logging.getLogger("latchkey")
 
@@ -38,7 +39,7 @@ def join_box(settings: Settings) -> Parts:
     parts = Parts.from_settings(settings, shared=segment.for_worker())
     limit_log(log.name)
     try:
-        for line in differences(parts.store, settings, parts.derivation.ids_newest_first):
+        for line in _warnings(parts):
             log.warning("%s", line)
     except ConfigurationError:
         segment.disown()
@@ -46,6 +47,21 @@ def join_box(settings: Settings) -> Parts:
     parts.upkeep.start()
     _Membership(parts, segment).begin()
     return parts
+
+
+def _warnings(parts: Parts) -> list[str]:
+    """About other boxes, and what is between this one and the database; one line each.
+
+    Raises ConfigurationError.
+    """
+    lines = differences(parts.store, parts.settings, parts.derivation.ids_newest_first)
+    boxes = parts.store.boxes
+    try:
+        if boxes is not None and boxes.is_pooled():
+            lines.append(BEHIND_POOLER)
+    except StoreError as error:
+        raise ConfigurationError(f"the database cannot be used: {error.detail}") from None
+    return lines
 
 
 class _Membership:

@@ -39,7 +39,7 @@ class LogWatch:
         self._listen_at = 0
         # What was said already.
         self._is_deaf = False
-        self._is_pooled = False
+        self._is_unnotified = False
 
     def begin(self, poll: Callable[[], None]) -> None:
         """Call ``poll`` once, in the first worker that starts: it registers the box."""
@@ -92,12 +92,19 @@ class LogWatch:
         self._is_deaf = False
         if self._wakeups is None:
             self._listen_at = self._clock() + _RETRY_IN_VAIN
-            if not self._is_pooled:
-                self._is_pooled = True
-                log.warning(
-                    "notifications of the database do not arrive, probably because of a "
-                    "connection pooler: changes of other boxes are found by polling, every 0.2 s"
-                )
+            self._say_unnotified()
+
+    def _say_unnotified(self) -> None:
+        """Say it once; nothing if there is a pooler, which the start has warned about."""
+        if self._is_unnotified:
+            return
+        self._is_unnotified = True
+        if not self._boxes.is_pooled():
+            log.warning(
+                "notifications of the database do not arrive, probably because of a connection "
+                "pooler: changes of other boxes are found by polling only, every 200 ms; to avoid "
+                "that, name PostgreSQL itself in LATCHKEY_DATABASE_URL"
+            )
 
     def _say_deaf(self, error: StoreError) -> None:
         self._stop_listening()

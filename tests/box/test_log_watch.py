@@ -159,14 +159,23 @@ def test_it_polls_while_listening_fails(
     assert caplog.text.count("changes are found by polling") == 1
 
 
-def test_behind_a_pooler_it_polls_and_says_so_once(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("is_pooled", [False, True])
+def test_without_notifications_it_says_once_what_the_start_did_not_know(
+    watch: Watch,
+    is_pooled: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(module, "_RETRY_IN_VAIN", 0)
     caplog.set_level(logging.WARNING, "latchkey")
     watch.boxes.open = lambda: None
+    monkeypatch.setattr(watch.boxes, "is_pooled", lambda: is_pooled)
     watch.start()
     for _ in range(3):
         watch.await_poll()
     watch.stop()
-    assert caplog.text.count("connection pooler") == 1
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == (0 if is_pooled else 1)
+    for line in lines:
+        assert "found by polling only, every 200 ms" in line
+        assert "LATCHKEY_DATABASE_URL" in line

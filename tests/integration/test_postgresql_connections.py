@@ -24,7 +24,7 @@ from latchkey.store.database_urls import database_at, database_of
 from latchkey.store.postgresql.connections import PostgresqlConnections
 from latchkey.store.postgresql.location import location_of
 from latchkey.store.postgresql.migrate import migrate
-from latchkey.store.protocols import NewBox, Store
+from latchkey.store.protocols import BEHIND_POOLER, NewBox, Store
 from tests.support.audited import add, new_seal, revoke
 from tests.support.faults.service_processes import wait_until
 from tests.support.ports import free_port
@@ -297,7 +297,7 @@ def test_a_pooler_in_transaction_mode(postgresql: Postgresql, tmp_path: Path, se
     with pooler_of(postgresql, tmp_path) as port:
         url = f"postgresql+psycopg://{USER}@127.0.0.1:{port}/{name}"
         report = migrate(location_of(url).conninfo())
-        assert any("pooler" in line for line in report.warnings)
+        assert BEHIND_POOLER in report.warnings
         with closing(database_at(url).open_store(seal=seal)) as store:
             stores = [database_at(url).open_store(seal=seal) for _ in range(4)]
             for _ in range(8):
@@ -306,6 +306,7 @@ def test_a_pooler_in_transaction_mode(postgresql: Postgresql, tmp_path: Path, se
             for one in stores:
                 one.close()
             assert store.boxes is not None
+            assert store.boxes.is_pooled()
             assert store.boxes.open_wakeups() is None
     postgresql.drop_database(name)
 
@@ -313,6 +314,7 @@ def test_a_pooler_in_transaction_mode(postgresql: Postgresql, tmp_path: Path, se
 def test_notifications_arrive(postgresql: Postgresql, postgresql_url: str, seal: Seal) -> None:
     with closing(database_at(postgresql_url).open_store(seal=seal)) as store:
         assert store.boxes is not None
+        assert not store.boxes.is_pooled()
         wakeups = store.boxes.open_wakeups()
         assert wakeups is not None
         assert not wakeups.wait(0)

@@ -118,6 +118,9 @@ class MemoryBoxStore:
     def is_same_as(self, other: BoxStore) -> bool:
         return isinstance(other, MemoryBoxStore) and self._database is other._database
 
+    def is_pooled(self) -> bool:
+        return False
+
     def open_wakeups(self) -> Wakeups | None:
         return None
 

@@ -29,7 +29,7 @@ from latchkey.credentials.models import Invalidation
 from latchkey.credentials.times import from_milliseconds, from_milliseconds_or_none, to_milliseconds
 from latchkey.errors import StoreError
 from latchkey.store.postgresql.connecting import BoundedConnection
-from latchkey.store.postgresql.connections import CHANNEL, PostgresqlConnections
+from latchkey.store.postgresql.connections import CHANNEL, PostgresqlConnections, driver_of
 from latchkey.store.postgresql.errors import reason_of, translated
 from latchkey.store.protocols.boxes import Box, BoxStore, NewBox, Wakeups
 from latchkey.store.revisions import newest_revision
@@ -158,6 +158,11 @@ class PostgresqlBoxStore:
         return isinstance(other, PostgresqlBoxStore) and self._connections.is_same_as(
             other._connections
         )
+
+    def is_pooled(self) -> bool:
+        """As found when the connection was opened."""
+        with self._connections.reading(brief=True) as connection:
+            return driver_of(connection).is_pooled
 
     def open_wakeups(self) -> Wakeups | None:
         """A connection that listens, unless its own notification does not come back."""

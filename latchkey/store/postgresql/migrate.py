@@ -23,6 +23,7 @@ from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.postgresql.connecting import is_pooled
 from latchkey.store.postgresql.errors import reason_of
 from latchkey.store.postgresql.location import Location
+from latchkey.store.protocols import BEHIND_POOLER
 from latchkey.store.revisions import newest_revision
 
 PREPARING = 0x6C61746368_02
@@ -140,10 +141,7 @@ def _warnings(connection: psycopg.Connection[TupleRow]) -> list[str]:
             "failover, the last changes may be missing, and keys that were revoked may work again"
         )
     if is_pooled(connection):
-        found.append(
-            "a connection pooler is between this box and PostgreSQL: statements are not prepared, "
-            "and changes of other boxes are found by polling, every 0.2 s"
-        )
+        found.append(BEHIND_POOLER)
     return found
 
 

@@ -9,6 +9,13 @@ from typing import Protocol
 
 from latchkey.credentials.models import Invalidation
 
+BEHIND_POOLER = (
+    "a connection pooler is between this box and PostgreSQL, so notifications do not arrive and "
+    "statements are not prepared: changes of other boxes are found by polling only, every 200 ms, "
+    "and reads cost PostgreSQL more; to avoid both, name PostgreSQL itself in LATCHKEY_DATABASE_URL"
+)
+"""The warning of a box that starts where ``BoxStore.is_pooled`` is true."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewBox:
@@ -138,8 +145,11 @@ class BoxStore(Protocol):
     def is_same_as(self, other: BoxStore) -> bool:
         """Whether the other boxes share the same database, perhaps by another name."""
 
+    def is_pooled(self) -> bool:
+        """Whether a connection pooler is in between, which passes no notifications on."""
+
     def open_wakeups(self) -> Wakeups | None:
         """Listen for notifications of changes, on a connection of its own.
 
-        None if notifications do not arrive: a connection pooler is in between. Raises StoreError.
+        None if notifications do not arrive, as behind a connection pooler. Raises StoreError.
         """
