@@ -340,7 +340,7 @@ def test_a_limit_for_idle_sessions_does_not_end_notifications(
 ) -> None:
     """The connection is idle while nothing changes. Others are replaced when they are used."""
     name = postgresql_url.rpartition("/")[2]
-    postgresql.execute(f"ALTER DATABASE {name} SET idle_session_timeout = '100ms'")
+    postgresql.execute(f"ALTER DATABASE {name} SET idle_session_timeout = '1s'")
     with closing(database_at(postgresql_url).open_store(seal=seal)) as store:
         assert store.boxes is not None
         wakeups = store.boxes.open_wakeups()
