@@ -112,7 +112,7 @@ class Parts:
             among = AmongBoxes.of(
                 boxes,
                 shared,
-                identity_of(settings, derivation.ids_newest_first, boxes.schema),
+                identity_of(settings, derivation.ids_newest_first, boxes.revision),
                 places=store.places,
                 imported=store.imported.hashes,
                 segment=tallies.segment,

@@ -32,7 +32,7 @@ def create_app(
 
     If they are None, ``settings`` are read from the environment, and ``derivation``, ``seal`` and
     ``rules`` are loaded as the settings specify. Without ``shared``, nothing is shared with other
-    processes. ``migrate`` migrates the database to the current schema, and creates the key of an
+    processes. ``migrate`` migrates the database to the current revision, and creates the key of an
     empty audit log; a server that did this before the fork passes False. Raises ConfigurationError
     if a setting or a file is invalid.
     """

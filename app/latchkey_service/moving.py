@@ -56,7 +56,7 @@ def move_database(
 ) -> Moved:
     """Copy all tables into an empty database, verify the audit log in both, and record it.
 
-    The source is migrated to the current schema first, and otherwise unchanged. A failure leaves
+    The source is migrated to the current revision first, and otherwise unchanged. A failure leaves
     the target empty. Raises ServiceUnreachable while a service uses either, and after the copy if
     one has used the source meanwhile; CopyFailed and ConfigurationError.
     """

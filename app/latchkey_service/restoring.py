@@ -98,7 +98,7 @@ def restore(settings: Settings, backup: Path, questions: Questions) -> Restored:
             findings: list[str] = []
             carried = None
             if _is_readable(database, draft, questions):
-                # The database in use may have an older schema.
+                # The database in use may have an earlier revision.
                 migrate(settings.database_url)
                 rechain_log(settings, seal)
                 # The restored log continues this one, so missing rows must be found now.

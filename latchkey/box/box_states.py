@@ -45,7 +45,7 @@ class BoxState:
             "status": self.status,
             "live": box.live,
             "version": box.version,
-            "schema": box.schema,
+            "revision": box.revision,
             "workers": box.workers,
             "confirmed": box.confirmed,
             "behind": self.behind,

@@ -15,7 +15,7 @@ _LEASES = 2
 
 
 def differences(store: Store, settings: Settings, derivation_ids: Iterable[str]) -> list[str]:
-    """Warnings about running boxes with another schema or other derivation keys, one line each.
+    """Warnings about running boxes with another revision or other derivation keys, one line each.
 
     ``derivation_ids`` begin with the one that new keys are made with. Raises ConfigurationError if
     a running box and this one have no derivation key in common: each would refuse the keys that the
@@ -23,7 +23,7 @@ def differences(store: Store, settings: Settings, derivation_ids: Iterable[str])
     """
     if store.boxes is None:
         return []
-    identity = identity_of(settings, derivation_ids, store.boxes.schema)
+    identity = identity_of(settings, derivation_ids, store.boxes.revision)
     try:
         live = store.boxes.live()
     except StoreError as error:
@@ -57,10 +57,11 @@ def _differences(box: Box, identity: Identity) -> list[str]:
             "console from one of the boxes are refused by the other; give all boxes the same first "
             "line"
         )
-    if box.schema != identity.schema:
+    if box.revision != identity.revision:
         lines.append(
-            f"the box {_shown(box)} has version {box.version} with schema {box.schema}, and this "
-            f"one version {identity.version} with schema {identity.schema}: upgrade the older one"
+            f"the box {_shown(box)} has version {box.version} for revision {box.revision} of the "
+            f"database, and this one version {identity.version} for revision {identity.revision}: "
+            "upgrade the older one"
         )
     return lines
 

@@ -29,21 +29,22 @@ class Identity:
 
     name: str
     version: str
-    schema: str
+    revision: str
     derivation_ids: tuple[str, ...]
     workers: int
     lease_ms: int
 
 
-def identity_of(settings: Settings, derivation_ids: Iterable[str], schema: str) -> Identity:
+def identity_of(settings: Settings, derivation_ids: Iterable[str], revision: str) -> Identity:
     """What a box with these settings says about itself.
 
-    ``derivation_ids`` begin with the one that new keys are made with.
+    ``derivation_ids`` begin with the one that new keys are made with. ``revision`` is that of the
+    last migration that this version knows.
     """
     return Identity(
         name=settings.box_name or socket.gethostname()[:64],
         version=version(fastcache.__distribution__),
-        schema=schema,
+        revision=revision,
         derivation_ids=tuple(derivation_ids),
         workers=settings.workers,
         lease_ms=round(settings.lease * 1_000),
@@ -107,7 +108,7 @@ class Registration:
             box_name(box_id),
             one.name,
             one.version,
-            one.schema,
+            one.revision,
             one.derivation_ids,
             one.workers,
             one.lease_ms,

@@ -49,7 +49,7 @@ def copy_database(
 ) -> Outcome[dict[str, int]]:
     """Copy all tables in one transaction; returns the number of rows of each table.
 
-    The target has the current schema and no other content, the source has the current schema.
+    Both have the current revision, and the target has no other content.
     Neither changes meanwhile. Every row is read back and compared. ``judge`` is called with the
     copied log. Then a row is added to it, which ``record`` makes of the result. ``progress`` is
     called with the name of a table and the number of its rows that are copied. Raises CopyFailed,

@@ -27,7 +27,7 @@ class MigrationReport:
 
 
 class Database(Protocol):
-    """The database that a URL names: its place, its schema, and how its store is opened.
+    """The database that a URL names: its place, its revision, and how its store is opened.
 
     The message of a ConfigurationError says what to do.
     """
@@ -72,7 +72,7 @@ class Database(Protocol):
         """
 
     def prepare(self) -> MigrationReport:
-        """Create the database if it is missing, and migrate it to the current schema.
+        """Create the database if it is missing, and migrate it to the current revision.
 
         Opens no connection in this process. Raises ConfigurationError.
         """

@@ -270,7 +270,7 @@ def test_a_service_that_was_starting_on_the_source_already_is_named(
     def start() -> None:
         with closing(database_of(settings).open_store()) as store:
             assert store.boxes is not None
-            late = NewBox("0" * 16, "late", "1", store.boxes.schema, (), 1, 20_000, 0, utc_now())
+            late = NewBox("0" * 16, "late", "1", store.boxes.revision, (), 1, 20_000, 0, utc_now())
             store.boxes.register(late)
 
     back = f"sqlite:///{box.directory}/back.db"

@@ -116,7 +116,7 @@ def test_a_change_is_effective_in_every_box_before_it_is_answered(boxes: Boxes) 
         revoke(parts[(turn + 1) % 3], presented)
         assert all(is_refused(one, presented) for one in parts)
     assert live(parts[0]) == {"east", "west", "south"}
-    assert {box.schema for box in registered(parts[0]).live()} == {registered(parts[0]).schema}
+    assert {box.revision for box in registered(parts[0]).live()} == {registered(parts[0]).revision}
 
 
 def test_changes_notify_and_confirmations_do_not(boxes: Boxes) -> None:

@@ -1,4 +1,4 @@
-"""Migration to the current schema: of new, current, newer and foreign databases, concurrently."""
+"""Migration to the current revision: of new, current, newer and foreign databases, concurrently."""
 
 from __future__ import annotations
 

@@ -57,9 +57,9 @@ def migrate_database_command(source: str, target: str, yes: bool, as_json: bool)
     """Copy the database FROM into the empty database TO.
 
     Both are URLs, as in LATCHKEY_DATABASE_URL; usually FROM is SQLite and TO is PostgreSQL. The
-    service must be stopped on every box. FROM gets the current schema, and is otherwise unchanged.
-    All tables are copied in one transaction and compared, and the audit log is verified in both
-    databases. After a failure, TO is empty. The settings and key files stay as they are.
+    service must be stopped on every box. FROM is migrated to the current revision, and otherwise
+    unchanged. All tables are copied in one transaction and compared, and the audit log is verified
+    in both databases. After a failure, TO is empty. The settings and key files stay as they are.
     """
     quiet = as_json or not sys.stderr.isatty()
     progress = Progress(console=Console(stderr=True), transient=True, disable=quiet)

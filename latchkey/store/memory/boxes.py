@@ -18,7 +18,7 @@ _MOST_ROWS = 10_000
 class MemoryBoxStore:
     """The boxes of one database."""
 
-    schema = "memory"
+    revision = "memory"
 
     def __init__(self, database: MemoryDatabase, clock: Callable[[], datetime] = utc_now) -> None:
         """``clock`` is that of the database."""

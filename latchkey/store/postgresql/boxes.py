@@ -56,8 +56,8 @@ class PostgresqlBoxStore:
         self._connections = connections
 
     @property
-    def schema(self) -> str:
-        """The number of the last migration."""
+    def revision(self) -> str:
+        """By the files of the migrations."""
         return newest_revision()
 
     def log_from(self, number: int) -> list[Invalidation]:
@@ -249,7 +249,7 @@ def _box_of(row: Row[Any]) -> Box:
         id=row.id,
         name=row.name,
         version=row.version,
-        schema=row.schema,
+        revision=row.revision,
         derivation_ids=tuple(row.derivation_ids.split()),
         workers=row.workers,
         lease_ms=row.lease_ms,

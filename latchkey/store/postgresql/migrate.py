@@ -1,4 +1,4 @@
-"""Migration to the current schema: in one transaction, under a lock, in a child process.
+"""Migration to the current revision: in one transaction, under a lock, in a child process.
 
 The child opens the connections, so that none crosses the fork of the workers. Boxes that start at
 the same time take turns by an advisory lock.
@@ -60,7 +60,7 @@ def migrate_in_child(location: Location) -> MigrationReport:
 
 
 def migrate(conninfo: str) -> MigrationReport:
-    """Migrate the database to the current schema, in this process; see the module's docstring.
+    """Migrate the database to the current revision, in this process; see the module's docstring.
 
     ``conninfo`` has the parameters of a connection. Raises ConfigurationError.
     """

@@ -21,8 +21,8 @@ BEHIND_POOLER = (
 class NewBox:
     """What a box registers.
 
-    ``id`` is random, and a box that registers anew has a new one. ``schema`` is the revision of the
-    last migration that the box knows. ``derivation_ids`` are its derivation keys, beginning with
+    ``id`` is random, and a box that registers anew has a new one. ``revision`` is that of the last
+    migration that the box knows. ``derivation_ids`` are its derivation keys, beginning with
     the one that new keys are made with. ``lease_ms`` is the time in milliseconds for which it may
     use its cache without a confirmation. ``confirmed`` is the last row of the log of invalidations
     that it has applied; 0 for an empty log. ``segment`` is the UUID in hex of the segment whose
@@ -32,7 +32,7 @@ class NewBox:
     id: str
     name: str
     version: str
-    schema: str
+    revision: str
     derivation_ids: tuple[str, ...]
     workers: int
     lease_ms: int
@@ -53,7 +53,7 @@ class Box:
     id: str
     name: str
     version: str
-    schema: str
+    revision: str
     derivation_ids: tuple[str, ...]
     workers: int
     lease_ms: int
@@ -87,7 +87,7 @@ class BoxStore(Protocol):
     """
 
     @property
-    def schema(self) -> str:
+    def revision(self) -> str:
         """The revision of the last migration that this version knows."""
 
     def log_from(self, number: int) -> list[Invalidation]:

@@ -1,4 +1,4 @@
-"""Migration to the current schema: once, under a file lock, in a child process.
+"""Migration to the current revision: once, under a file lock, in a child process.
 
 The child opens the connections, so that none crosses the fork of the workers. It also creates the
 directory and the file if they are missing, switches the file to WAL, and counts the active
@@ -63,7 +63,7 @@ def migrate_in_child(url: str) -> MigrationReport:
 
 
 def migrate(url: str) -> MigrationReport:
-    """Migrate the database to the current schema, in this process; see the module's docstring.
+    """Migrate the database to the current revision, in this process; see the module's docstring.
 
     Raises ConfigurationError if the file or its directory cannot be created or used.
     """
@@ -134,7 +134,7 @@ def refuse_what_is_broken(path: Path) -> None:
 
 
 def _found_if_current(path: Path) -> tuple[dict[str, int], int] | None:
-    """The report for a database with the current schema; None if migrations may be needed.
+    """The report for a database with the current revision; None if migrations may be needed.
 
     Faults of the database are left to the migrations. This uses SQLite alone, so most starts do not
     load Alembic or SQLAlchemy.

@@ -54,9 +54,9 @@ class FormerUnreadable(LatchkeyError):
 
 
 def require_readable(former: Path, restored: Path) -> None:
-    """Raise FormerUnreadable unless a database can be opened and read, and has a known schema.
+    """Raise FormerUnreadable unless a database can be opened and read, and has a known revision.
 
-    ``restored`` has the current schema; the previous one may have an earlier schema. Raises
+    ``restored`` has the current revision; the previous one may have an earlier one. Raises
     sqlite3.Error or OSError for failures that are independent of its content, such as a lock.
     """
     try:
@@ -96,7 +96,8 @@ def carry_over_from(
 ) -> Carried:
     """``carry_over`` from the previous database to the restored one, in one transaction.
 
-    Both have the current schema, and no other process uses the restored one. Raises sqlite3.Error.
+    Both have the current revision, and no other process uses the restored one.
+    Raises sqlite3.Error.
     """
 
     def both() -> sqlite3.Connection:

@@ -50,8 +50,8 @@ def by_id(boxes: BoxStore) -> dict[str, Box]:
     return {box.id: box for box in boxes.registered()}
 
 
-def test_the_schema_has_a_name(boxes: BoxStore) -> None:
-    assert 0 < len(boxes.schema) <= 16
+def test_the_revision_has_a_name(boxes: BoxStore) -> None:
+    assert 0 < len(boxes.revision) <= 16
 
 
 def test_a_registered_box_is_live(boxes: BoxStore) -> None:
