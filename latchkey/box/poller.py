@@ -15,7 +15,7 @@ from latchkey.box.leases import MILLISECOND, Applied, box_name, usable
 from latchkey.box.registration import Registration
 from latchkey.box.shared import SharedState, Word
 from latchkey.credentials.models import Invalidation
-from latchkey.store.protocols import BoxStore
+from latchkey.store.protocols import BoxStore, Confirmation
 
 INTERVAL = 200 * MILLISECOND
 """Nanoseconds between two polls without a notification."""
@@ -25,6 +25,20 @@ _COUNT_INTERVAL = 1_000 * MILLISECOND
 # Of one turn: registering and long logs take several.
 _MOST_POLLS = 100
 _WOKEN = 1
+
+# Why a box registers anew, and what to do about it.
+_REASONS = {
+    Confirmation.FORGOTTEN: "this box was not registered any more: it had been cut off for more "
+    "than a day, or the database was restored",
+    Confirmation.CUT_OFF: "this box was marked as cut off: a change had waited for it for a "
+    "complete lease; if this repeats, check whether its workers run and reach the database in "
+    "time, or raise LATCHKEY_LEASE",
+    Confirmation.REWOUND: "the log of invalidations lacks a row that this box has applied: it was "
+    "rewound (the database was restored, or a standby promoted), or the box had been cut off for "
+    "more than an hour",
+    Confirmation.SHORTER_LEASE: "a process with a shorter LATCHKEY_LEASE had registered this box: "
+    "give all processes that share its memory the same lease",
+}
 
 log = logging.getLogger("latchkey")
 
@@ -118,26 +132,17 @@ class Poller:
         yield
         if not self._continues(rows, applied):
             if self._is_registered_as(box_id) and Applied.read(self._words) == applied:
-                log.warning(
-                    "the log of invalidations was rewound: the database was restored, or a "
-                    "standby promoted; all cached entries are invalidated"
-                )
-                self._on_replacement()
-                yield from self._registration.steps(box_id)
+                yield from self._register_anew(box_id, Confirmation.REWOUND)
             return False
         self._apply([row for row in rows if row.number > applied.number])
         yield
         last = Applied.of(rows[-1] if rows else None)
-        is_confirmed = self._confirm(box_id, last)
+        confirmation = self._confirm(box_id, last)
         yield
         if not self._is_registered_as(box_id):
             return False
-        if not is_confirmed:
-            log.warning(
-                "other boxes marked this one as cut off, or it was registered with a shorter "
-                "lease: all cached entries are invalidated"
-            )
-            yield from self._registration.steps(box_id)
+        if confirmation is not Confirmation.MADE:
+            yield from self._register_anew(box_id, confirmation)
             return False
         applied.advance(self._words, last)
         yield
@@ -158,14 +163,24 @@ class Poller:
         for row in rows:
             self._shared.invalidate(row.lookup)
 
-    def _confirm(self, box_id: int, last: Applied) -> bool:
-        """Commit that this box has applied the log up to a row; False if it is not live.
+    def _confirm(self, box_id: int, last: Applied) -> Confirmation:
+        """Commit that this box has applied the log up to a row.
 
-        The same if that row is not in the log any more: it may have been rewound since it was read.
-        The same if another service that shares the memory has registered a shorter lease.
+        It does not count if that row is not in the log any more, which may have been rewound since
+        it was read, or if another service that shares the memory has registered a shorter lease.
         """
         lease_ms = self._registration.lease_ms
         return self._boxes.confirm(box_name(box_id), last.number, last.nonce, lease_ms)
+
+    def _register_anew(self, box_id: int, reason: Confirmation) -> Generator[None, None, None]:
+        """Register under another id, and say why, unless another worker was faster."""
+        if reason is Confirmation.REWOUND:
+            self._on_replacement()
+        if (yield from self._registration.steps(box_id)):
+            log.warning(
+                "%s; this box has invalidated all cached entries and registered anew",
+                _REASONS[reason],
+            )
 
     def _reaches_end(self, rows: Sequence[Invalidation]) -> bool:
         return len(rows) < self.batch

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -79,8 +79,10 @@ class Registration:
         """The lease of the box, in milliseconds."""
         return self._identity.lease_ms
 
-    def steps(self, former: int) -> Iterator[None]:
+    def steps(self, former: int) -> Generator[None, None, bool]:
         """Replace the id ``former``, or 0, by a new one; raises StoreError.
+
+        Returns False if another worker was faster, whose id then counts.
 
         Between two steps, other processes may do anything. The order matters: a change that commits
         after the new row lists the box; one that committed before it is seen by every read that
@@ -101,6 +103,8 @@ class Registration:
         if not self._shared.words.compare_exchange(Word.BOX, former, box_id):
             # Another worker was faster: nothing was ever cached under this id.
             self._boxes.stop(box_name(box_id))
+            return False
+        return True
 
     def _add(self, box_id: int, former: int, number: int) -> None:
         one = self._identity

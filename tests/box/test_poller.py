@@ -26,14 +26,6 @@ def box(world: World) -> Box:
     return world.boxes[0]
 
 
-def other_worker(box: Box, lease_ms: int | None = None) -> Poller:
-    """The poller of another worker of the same box, perhaps of a service with another lease."""
-    lease_ms = lease_ms or LEASES_MS[box.number]
-    identity = Identity("box", "1", "memory", ("key",), 2, lease_ms)
-    registration = Registration(box.boxes, box.shared, identity)
-    return Poller(box.boxes, box.shared, registration, box.clock)
-
-
 def due(box: Box) -> int:
     return box.shared.words.value(Word.POLL_DUE)
 
@@ -42,7 +34,7 @@ def due(box: Box) -> int:
 
 
 def test_one_worker_polls_in_each_interval(world: World, box: Box) -> None:
-    workers = [box.poller, other_worker(box)]
+    workers = [box.poller, box.other_worker(LEASES_MS[0])]
     for _ in range(3):
         turns = [one.takes_turn(due(box), woken=False) for one in workers]
         assert turns == [True, False]
@@ -55,12 +47,12 @@ def test_one_worker_polls_in_each_interval(world: World, box: Box) -> None:
 def test_a_worker_that_dies_in_its_turn_costs_one_interval(world: World, box: Box) -> None:
     assert box.poller.takes_turn(due(box), woken=False)
     world.advance(200)
-    assert other_worker(box).takes_turn(due(box), woken=False)
+    assert box.other_worker(LEASES_MS[0]).takes_turn(due(box), woken=False)
 
 
 def test_a_notification_causes_one_poll(world: World, box: Box) -> None:
     """Both workers are woken by it, and the faster one polls."""
-    workers = [box.poller, other_worker(box)]
+    workers = [box.poller, box.other_worker(LEASES_MS[0])]
     workers[0].takes_turn(due(box), woken=False)
     seen = due(box)
     world.advance(1)
@@ -75,7 +67,7 @@ def test_a_notification_causes_one_poll(world: World, box: Box) -> None:
 
 
 def test_a_notification_is_not_lost_to_a_poll_that_was_due_before(world: World, box: Box) -> None:
-    waiting, polling = box.poller, other_worker(box)
+    waiting, polling = box.poller, box.other_worker(LEASES_MS[0])
     seen = due(box)
     assert polling.takes_turn(seen, woken=False)
     assert waiting.takes_turn(seen, woken=True)
@@ -126,7 +118,7 @@ def test_a_box_without_changes_has_a_lease() -> None:
 
 def test_no_lease_is_longer_than_the_registered_one(world: World, box: Box) -> None:
     """Two services share the memory, such as during a restart with another LATCHKEY_LEASE."""
-    longer = other_worker(box, 20_000)
+    longer = box.other_worker(20_000)
     longer.poll()
     assert box.shared.words.value(Word.FRESH_UNTIL) <= box.clock() + usable(LEASES_MS[0])
     longer.run()
@@ -218,8 +210,7 @@ def test_registering_anew_learns_the_imported_tokens() -> None:
 
 def test_a_replaced_log_is_reported_once(world: World, box: Box) -> None:
     replaced: list[None] = []
-    worker = other_worker(box)
-    worker._on_replacement = lambda: replaced.append(None)
+    worker = box.other_worker(LEASES_MS[0], lambda: replaced.append(None))
     worker.run()
     assert replaced == []
     words = box.shared.words
@@ -234,7 +225,7 @@ def test_a_replaced_log_is_reported_once(world: World, box: Box) -> None:
 
 def test_the_number_of_live_boxes_is_published_if_rates_are_divided(world: World, box: Box) -> None:
     world.boxes[1].catch_up()
-    other_worker(box).run()
+    box.other_worker(LEASES_MS[0]).run()
     assert box.shared.words.value(Word.BOXES) == 0
     identity = Identity("box", "1", "memory", ("key",), 2, LEASES_MS[box.number])
     registration = Registration(box.boxes, box.shared, identity)

@@ -24,7 +24,7 @@ from latchkey.store.database_urls import database_at, database_of
 from latchkey.store.postgresql.connections import PostgresqlConnections
 from latchkey.store.postgresql.location import location_of
 from latchkey.store.postgresql.migrate import migrate
-from latchkey.store.protocols import BEHIND_POOLER, NewBox, Store
+from latchkey.store.protocols import BEHIND_POOLER, Confirmation, NewBox, Store
 from tests.support.audited import add, new_seal, revoke
 from tests.support.faults.service_processes import wait_until
 from tests.support.ports import free_port
@@ -168,7 +168,7 @@ def test_a_lost_synchronous_standby_delays_a_change_for_a_while_only(seal: Seal)
             wait_until(lambda: works(store), "the server")
             assert store.boxes is not None
             store.boxes.register(NewBox("1", "box", "1", "1", (), 1, 5_000, 0, NOW))
-            assert store.boxes.confirm("1", 0, 0, 5_000)
+            assert store.boxes.confirm("1", 0, 0, 5_000) is Confirmation.MADE
             server.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'")
             server.reload()
             setting = "SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'"

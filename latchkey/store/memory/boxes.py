@@ -10,7 +10,7 @@ from latchkey.credentials.models import Invalidation
 from latchkey.credentials.times import to_milliseconds, utc_now
 from latchkey.store.memory.state import MemoryDatabase, State
 from latchkey.store.memory.usage import forget_segment
-from latchkey.store.protocols.boxes import Box, BoxStore, NewBox, Wakeups
+from latchkey.store.protocols.boxes import Box, BoxStore, Confirmation, NewBox, Wakeups
 
 _MOST_ROWS = 10_000
 
@@ -46,17 +46,20 @@ class MemoryBoxStore:
 
         self._database.change(transaction)
 
-    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> bool:
-        def transaction(state: State) -> bool:
-            found = state.boxes.get(box_id)
-            if found is None or not found[0].live or found[0].lease_ms < lease_ms:
-                return False
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> Confirmation:
+        def transaction(state: State) -> Confirmation:
+            if box_id not in state.boxes:
+                return Confirmation.FORGOTTEN
+            box, _ = state.boxes[box_id]
+            if not box.live:
+                return Confirmation.CUT_OFF
             if number and (number, nonce) not in _places(state):
-                return False
-            box, _ = found
+                return Confirmation.REWOUND
+            if box.lease_ms < lease_ms:
+                return Confirmation.SHORTER_LEASE
             confirmed = replace(box, confirmed=max(box.confirmed, number))
             state.boxes[box_id] = (confirmed, self._now())
-            return True
+            return Confirmation.MADE
 
         return self._database.change(transaction)
 

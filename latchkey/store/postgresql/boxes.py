@@ -22,6 +22,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    true,
     update,
 )
 
@@ -31,7 +32,7 @@ from latchkey.errors import StoreError
 from latchkey.store.postgresql.connecting import BoundedConnection
 from latchkey.store.postgresql.connections import CHANNEL, PostgresqlConnections, driver_of
 from latchkey.store.postgresql.errors import reason_of, translated
-from latchkey.store.protocols.boxes import Box, BoxStore, NewBox, Wakeups
+from latchkey.store.protocols.boxes import Box, BoxStore, Confirmation, NewBox, Wakeups
 from latchkey.store.revisions import newest_revision
 from latchkey.store.tables import box as boxes
 from latchkey.store.tables import invalidation
@@ -93,24 +94,32 @@ class PostgresqlBoxStore:
                 connection.execute(_boxes_with(replaces).values(live=False))
             connection.execute(insert(boxes).values(**values, live=True, seen_at=_NOW))
 
-    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> bool:
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> Confirmation:
         """In one UPDATE of the live box, if its lease is long enough and the log has the row.
 
         It waits for a synchronous standby: otherwise, a former primary would renew the lease while
-        another one answers changes.
+        another one answers changes. If nothing was updated, a SELECT finds the reason. None of them
+        goes away: a box never becomes live again, and its lease never changes.
         """
-        change = update(boxes).where(
-            boxes.c.id == box_id, boxes.c.live, boxes.c.lease_ms >= lease_ms
+        row = select(invalidation.c.id).where(
+            invalidation.c.id == number, invalidation.c.nonce == nonce
         )
-        if number:
-            row = select(invalidation.c.id).where(
-                invalidation.c.id == number, invalidation.c.nonce == nonce
-            )
-            change = change.where(row.exists())
+        is_in_log = row.exists() if number else true()
+        change = update(boxes).where(
+            boxes.c.id == box_id, boxes.c.live, boxes.c.lease_ms >= lease_ms, is_in_log
+        )
+        reasons = select(boxes.c.live, is_in_log.label("is_in_log")).where(boxes.c.id == box_id)
         confirmed = func.greatest(boxes.c.confirmed, number)
         with self._connections.updating_boxes() as connection:
             done = connection.execute(change.values(confirmed=confirmed, seen_at=_NOW))
-            return done.rowcount == 1
+            if done.rowcount == 1:
+                return Confirmation.MADE
+            found = connection.execute(reasons).one_or_none()
+        if found is None:
+            return Confirmation.FORGOTTEN
+        if not found.live:
+            return Confirmation.CUT_OFF
+        return Confirmation.SHORTER_LEASE if found.is_in_log else Confirmation.REWOUND
 
     def stop(self, box_id: str) -> None:
         """By the clock of the database."""

@@ -22,7 +22,14 @@ from typing import Protocol
 from latchkey.store.places import ChangePlaces
 from latchkey.store.protocols.accounts import AccountStore
 from latchkey.store.protocols.administrators import AdministratorStore
-from latchkey.store.protocols.boxes import BEHIND_POOLER, Box, BoxStore, NewBox, Wakeups
+from latchkey.store.protocols.boxes import (
+    BEHIND_POOLER,
+    Box,
+    BoxStore,
+    Confirmation,
+    NewBox,
+    Wakeups,
+)
 from latchkey.store.protocols.credentials import CredentialStore, ImportedCredentials, Listing
 from latchkey.store.protocols.limits import LimitStore
 from latchkey.store.protocols.logs import AuditLog, IdempotencyLog, InvalidationLog
@@ -35,6 +42,7 @@ __all__ = [
     "AuditLog",
     "Box",
     "BoxStore",
+    "Confirmation",
     "CredentialStore",
     "IdempotencyLog",
     "ImportedCredentials",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import Protocol
 
 from latchkey.credentials.models import Invalidation
@@ -65,6 +66,21 @@ class Box:
     segment: str = ""
 
 
+class Confirmation(Enum):
+    """What became of a confirmation: it was made, or the reason why it does not count.
+
+    ``FORGOTTEN``: no such box is registered. ``CUT_OFF``: the box is not live, so changes no longer
+    wait for it. ``REWOUND``: the log does not have the row. ``SHORTER_LEASE``: changes would not
+    wait for all of the lease that it was made with.
+    """
+
+    MADE = auto()
+    FORGOTTEN = auto()
+    CUT_OFF = auto()
+    REWOUND = auto()
+    SHORTER_LEASE = auto()
+
+
 class Wakeups(Protocol):
     """A connection that is told of each change, for one thread; a notification may be lost."""
 
@@ -108,13 +124,13 @@ class BoxStore(Protocol):
     def register(self, box: NewBox, replaces: Collection[str] = ()) -> None:
         """Add a box, live, and mark those that it ``replaces`` as not live, in one transaction."""
 
-    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> bool:
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> Confirmation:
         """Raise the number that a live box has confirmed, and note that it was seen.
 
-        False, without a change, if the box is not live or does not exist, or if the log has no row
-        with this number and nonce: it was rewound since the box read it. 0 needs no row. The same
-        if the box has registered a shorter lease than ``lease_ms``: others would not wait for a
-        longer one. A number below the confirmed one changes nothing.
+        Made only if all of this holds in one statement, and otherwise without a change: the box is
+        live; it has registered at least the lease ``lease_ms``; and the log has a row with this
+        number and nonce, unless the number is 0. Of several reasons against it, the first one in
+        the order of ``Confirmation`` is returned. A number below the confirmed one changes nothing.
         """
 
     def stop(self, box_id: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from latchkey.credentials.models import Invalidation
 from latchkey.credentials.times import utc_now
-from latchkey.store.protocols import Box, BoxStore, NewBox, Store
+from latchkey.store.protocols import Box, BoxStore, Confirmation, NewBox, Store
 from tests.support.audited import add, open_store
 from tests.support.database import new_database
 from tests.support.store.new_credentials import NOW, NewStore, new_credential
@@ -79,10 +79,10 @@ def test_a_box_that_registers_anew_replaces_itself(boxes: BoxStore) -> None:
 
 def test_confirmations_only_rise(store: Store, boxes: BoxStore) -> None:
     boxes.register(new_box("a"))
-    assert boxes.confirm("a", 0, 0, LEASE_MS)
+    assert boxes.confirm("a", 0, 0, LEASE_MS) is Confirmation.MADE
     rows = logged(store, 3)
     for row, confirmed in ((rows[0], 0), (rows[2], 2), (rows[1], 2)):
-        assert boxes.confirm("a", row.number, row.nonce, LEASE_MS)
+        assert boxes.confirm("a", row.number, row.nonce, LEASE_MS) is Confirmation.MADE
         assert boxes.live()[0].confirmed == rows[confirmed].number
 
 
@@ -94,7 +94,9 @@ def test_only_a_row_of_this_log_can_be_confirmed(store: Store, boxes: BoxStore) 
         (second.number, first.nonce),
         (first.number, 0),
     ):
-        assert not boxes.confirm("a", number, nonce, LEASE_MS)
+        assert boxes.confirm("a", number, nonce, LEASE_MS) is Confirmation.REWOUND
+        # It is the first reason of the two.
+        assert boxes.confirm("a", number, nonce, LEASE_MS + 1) is Confirmation.REWOUND
     (box,) = boxes.live()
     assert box.confirmed == 0
 
@@ -103,9 +105,13 @@ def test_a_box_that_is_not_live_cannot_confirm(store: Store, boxes: BoxStore) ->
     boxes.register(new_box("a"))
     (row,) = logged(store, 1)
     assert boxes.mark_dead(["a"], row.number) == 1
-    assert not boxes.confirm("a", row.number, row.nonce, LEASE_MS)
-    assert not boxes.confirm("missing", row.number, row.nonce, LEASE_MS)
-    assert not boxes.confirm("a", 0, 0, LEASE_MS)
+    for number, nonce, lease_ms in (
+        (row.number, row.nonce, LEASE_MS),
+        (0, 0, LEASE_MS),
+        (row.number, row.nonce + 1, LEASE_MS + 1),
+    ):
+        assert boxes.confirm("a", number, nonce, lease_ms) is Confirmation.CUT_OFF
+        assert boxes.confirm("missing", number, nonce, lease_ms) is Confirmation.FORGOTTEN
     assert by_id(boxes)["a"].confirmed == 0
     assert boxes.live() == []
 
@@ -116,11 +122,16 @@ def test_a_database_is_recognised(new_shared_store: NewStore, boxes: BoxStore) -
     assert boxes.is_same_as(other)
 
 
-def test_no_longer_lease_than_the_registered_one_can_be_confirmed(boxes: BoxStore) -> None:
+def test_no_longer_lease_than_the_registered_one_can_be_confirmed(
+    store: Store, boxes: BoxStore
+) -> None:
     boxes.register(new_box("a", lease_ms=5_000))
-    assert boxes.confirm("a", 0, 0, 5_000)
-    assert boxes.confirm("a", 0, 0, 1_000)
-    assert not boxes.confirm("a", 0, 0, 5_001)
+    (row,) = logged(store, 1)
+    for lease_ms in (5_000, 1_000):
+        assert boxes.confirm("a", 0, 0, lease_ms) is Confirmation.MADE
+        assert boxes.confirm("a", row.number, row.nonce, lease_ms) is Confirmation.MADE
+    assert boxes.confirm("a", 0, 0, 5_001) is Confirmation.SHORTER_LEASE
+    assert boxes.confirm("a", row.number, row.nonce, 5_001) is Confirmation.SHORTER_LEASE
 
 
 def test_only_boxes_that_have_confirmed_less_are_marked(boxes: BoxStore) -> None:
@@ -238,7 +249,7 @@ def test_another_store_sees_the_same_boxes(
     assert other is not None
     boxes.register(new_box("a"))
     (row,) = logged(store, 1)
-    assert other.confirm("a", row.number, row.nonce, LEASE_MS)
+    assert other.confirm("a", row.number, row.nonce, LEASE_MS) is Confirmation.MADE
     assert boxes.live()[0].confirmed == row.number
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from latchkey.box.leases import Applied
@@ -12,11 +12,13 @@ from latchkey.box.shared import Word
 from latchkey.credentials.models import Invalidation
 from latchkey.credentials.publishing import Publication
 from latchkey.store.protocols.boxes import Box as Listed
+from latchkey.store.protocols.boxes import Confirmation
 from tests.support.box.scenarios import (
     came_back,
     committed_out_of_order,
     cut_off,
     cut_off_from_a_short_lease,
+    cut_off_with_a_longer_lease,
     declared_dead,
     far_behind,
     made_by_a_killed_process,
@@ -70,9 +72,9 @@ class RenewsFirst(Poller):
 class IgnoresRefusals(Poller):
     """Renews the lease although the box was declared dead."""
 
-    def _confirm(self, box_id: int, last: Applied) -> bool:
+    def _confirm(self, box_id: int, last: Applied) -> Confirmation:
         super()._confirm(box_id, last)
-        return True
+        return Confirmation.MADE
 
 
 class RenewsFromNow(Poller):
@@ -104,7 +106,7 @@ class RenewsAnyway(Poller):
 class ConfirmsUnderAnyId(Poller):
     """Confirms under the id that the box has by then."""
 
-    def _confirm(self, box_id: int, last: Applied) -> bool:
+    def _confirm(self, box_id: int, last: Applied) -> Confirmation:
         return super()._confirm(self._words.value(Word.BOX), last)
 
     def _is_registered_as(self, box_id: int) -> bool:
@@ -114,20 +116,38 @@ class ConfirmsUnderAnyId(Poller):
 class ConfirmsAnyRow(Store):
     """Confirms a number, whether or not the log still has that row."""
 
-    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> bool:
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> Confirmation:
         known = {row.number: row.nonce for row in self._database.committed.invalidations}
-        if number not in known:
-            return super().confirm(box_id, 0, 0, lease_ms) and self._force(box_id, number)
-        return super().confirm(box_id, number, known[number], lease_ms)
+        if number in known:
+            return super().confirm(box_id, number, known[number], lease_ms)
+        confirmation = super().confirm(box_id, 0, 0, lease_ms)
+        if confirmation is Confirmation.MADE:
+            self._force(box_id, number)
+        return confirmation
 
-    def _force(self, box_id: str, number: int) -> bool:
-        def transaction(state: object) -> bool:
+    def _force(self, box_id: str, number: int) -> None:
+        def transaction(state: object) -> None:
             box, seen_at = state.boxes[box_id]  # type: ignore[attr-defined]
             confirmed = replace(box, confirmed=max(number, box.confirmed))
             state.boxes[box_id] = (confirmed, seen_at)  # type: ignore[attr-defined]
-            return True
 
-        return self._database.change(transaction)
+        self._database.change(transaction)
+
+
+class ConfirmsAnyLease(Store):
+    """Confirms a longer lease than the registered one."""
+
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> Confirmation:
+        return super().confirm(box_id, number, nonce, 0)
+
+
+class ConfirmsDeadBoxes(Store):
+    """Confirms although the box was declared dead."""
+
+    def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> Confirmation:
+        confirmation = super().confirm(box_id, number, nonce, lease_ms)
+        is_dead = confirmation is Confirmation.CUT_OFF
+        return Confirmation.MADE if is_dead else confirmation
 
 
 class KeepsCached(Registration):
@@ -140,10 +160,10 @@ class KeepsCached(Registration):
 class ForgetsTooEarly(Registration):
     """Forgets what was cached before it reads the end of the log."""
 
-    def steps(self, former: int) -> Iterator[None]:
+    def steps(self, former: int) -> Generator[None, None, bool]:
         super()._forget_cached()
         yield
-        yield from super().steps(former)
+        return (yield from super().steps(former))
 
     def _forget_cached(self) -> None:
         pass
@@ -203,6 +223,10 @@ OMISSIONS = {
     "confirm only rows that the log still has": Omission(
         Protocol(store=ConfirmsAnyRow), rewound_while_polling
     ),
+    "confirm only the registered lease": Omission(
+        Protocol(store=ConfirmsAnyLease), cut_off_with_a_longer_lease
+    ),
+    "confirm only if the box is live": Omission(Protocol(store=ConfirmsDeadBoxes), declared_dead),
     "confirm under the id that was read before": Omission(
         Protocol(poller=ConfirmsUnderAnyId, store=ConfirmsAnyRow), rewound_and_registered_anew
     ),

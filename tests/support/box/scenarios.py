@@ -227,6 +227,21 @@ def cut_off_from_a_short_lease(world: World) -> None:
     first.request(ONE)
 
 
+def cut_off_with_a_longer_lease(world: World) -> None:
+    """A process with a longer lease shares the memory of a box, which is then cut off."""
+    first, second, third = begin(world)
+    first.stop()
+    second.stop()
+    longer = third.other_worker(LEASE)
+    for _ in range(3):
+        longer.poll()
+    third.request(ONE)
+    third.link.is_cut = True
+    change = world.change(second, ONE, waits=False)
+    finish(world, change, 10)
+    third.request(ONE)
+
+
 def far_behind(world: World) -> None:
     """A box has more to read than one SELECT returns."""
     first, second, third = begin(world)

@@ -142,13 +142,23 @@ class Box:
         """Start with new memory."""
         protocol = self.world.protocol
         self.shared = SharedState.private(leased=protocol.needs_lease, boot_clock=self.clock)
-        identity = Identity("box", "1", "memory", ("key",), 2, LEASES_MS[self.number])
-        registration = protocol.registration(self.boxes, self.shared, identity)
-        self.poller = protocol.poller(self.boxes, self.shared, registration, self.clock)
-        self.poller.batch = BATCH
+        self.poller = self.other_worker(LEASES_MS[self.number])
         self.polls: list[Generator[None, None, bool]] = []
         self.cache: dict[str, Cached] = {}
         self.requests: list[Request] = []
+
+    def other_worker(
+        self, lease_ms: int, on_replacement: Callable[[], None] = lambda: None
+    ) -> Poller:
+        """The poller of another worker of this box, perhaps of a service with another lease."""
+        protocol = self.world.protocol
+        identity = Identity("box", "1", "memory", ("key",), 2, lease_ms)
+        registration = protocol.registration(self.boxes, self.shared, identity)
+        poller = protocol.poller(
+            self.boxes, self.shared, registration, self.clock, on_replacement=on_replacement
+        )
+        poller.batch = BATCH
+        return poller
 
     def clock(self) -> int:
         """The box's CLOCK_BOOTTIME."""
