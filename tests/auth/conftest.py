@@ -12,6 +12,7 @@ import pytest
 from latchkey import Latchkey
 from latchkey.check.cache_levels import Backend
 from tests.support.audited import audit_files
+from tests.support.auth.limited_box import LimitedBox
 from tests.support.auth.plain_application import PlainApplication
 from tests.support.auth.shared_box import SharedBox
 from tests.support.auth.upkeep_box import UpkeepBox
@@ -62,6 +63,20 @@ def box(tmp_path: Path) -> Iterator[SharedBox]:
     """Workers that share one segment."""
     with closing(SharedBox(tmp_path)) as box:
         yield box
+
+
+@pytest.fixture(scope="module")
+def limited_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimitedBox]:
+    """A worker with one key, whose limits run by a clock of the test."""
+    box = LimitedBox(tmp_path_factory.mktemp("limited") / "latchkey.db")
+    yield box
+    box.worker.close()
+
+
+@pytest.fixture
+def filled_buckets(limited_box: LimitedBox) -> None:
+    """Fill all buckets: the rows belong to no test."""
+    limited_box.clock.now += 10**14
 
 
 @pytest.fixture

@@ -12,23 +12,16 @@ import pytest
 from latchkey.check._gate import Gate
 from latchkey.check._limits import TAKEN, LimitPlan
 from latchkey.credentials.limits import StoredLimit, rate_limit
+from tests.support.auth.limited_box import LIMITS, ONE
 from tests.support.auth.limited_box import LimitedBox as Box
 
-LIMITS = "latchkey.limits"
-ONE = LimitPlan((StoredLimit(1, rate_limit("10/second")),))
+pytestmark = pytest.mark.usefixtures("filled_buckets")
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    box = Box(tmp_path_factory.mktemp("limited") / "latchkey.db")
-    yield box
-    box.worker.close()
-
-
-@pytest.fixture(autouse=True)
-def _fresh(box: Box) -> None:
-    """Fill all buckets: the rows belong to no test."""
-    box.clock.now += 10**14
+def box(limited_box: Box) -> Box:
+    """A worker with one key, whose limits run by a clock of the test."""
+    return limited_box
 
 
 class Undecided:

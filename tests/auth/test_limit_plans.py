@@ -16,9 +16,9 @@ from latchkey.box.shared import Word
 from latchkey.check._limits import NEEDS_STORE, REFUSED, TAKEN, LimitOutcome, LimitPlan
 from latchkey.credentials.limits import StoredLimit, quota_limit, rate_limit
 from tests.support.auth.limit_clock import Clock, new_tables
+from tests.support.auth.limited_box import ONE
 
 SECOND = 10**9
-ONE = LimitPlan((StoredLimit(1, rate_limit("10/second")),))
 
 
 def test_damaged_words_admit_nothing_by_an_exception() -> None:

@@ -25,26 +25,20 @@ from latchkey.credentials.limits import RateLimit, StoredLimit, quota_limit, rat
 from latchkey.credentials.models import Principal
 from latchkey.credentials.tokens import lookup_key
 from tests.support.auth.limit_clock import new_tables
+from tests.support.auth.limited_box import LIMITS, ONE
 from tests.support.auth.limited_box import LimitedBox as Box
 
 SECOND = 10**9
 FOREVER = 65_535
 NOON = 1_777_896_000_000
-LIMITS = "latchkey.limits"
-ONE = LimitPlan((StoredLimit(1, rate_limit("10/second")),))
+
+pytestmark = pytest.mark.usefixtures("filled_buckets")
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    box = Box(tmp_path_factory.mktemp("limited") / "latchkey.db")
-    yield box
-    box.worker.close()
-
-
-@pytest.fixture(autouse=True)
-def _fresh(box: Box) -> None:
-    """Fill all buckets: the rows belong to no test."""
-    box.clock.now += 10**14
+def box(limited_box: Box) -> Box:
+    """A worker with one key, whose limits run by a clock of the test."""
+    return limited_box
 
 
 # ---------------------------------------------------------------- the same as the plan

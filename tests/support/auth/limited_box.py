@@ -15,9 +15,14 @@ from latchkey.check._limits import LimitPlan
 from latchkey.check.open_routes import NOTHING_OPEN
 from latchkey.check.request_conditions import RequestConditions
 from latchkey.credentials.conditions import NO_CONDITIONS
+from latchkey.credentials.limits import StoredLimit, rate_limit
 from latchkey.credentials.tokens import lookup_key
 from tests.support.auth.limit_clock import Clock, new_tables
 from tests.support.auth.worker import Worker
+
+LIMITS = "latchkey.limits"
+"""The name in the environ of what was taken."""
+ONE = LimitPlan((StoredLimit(1, rate_limit("10/second")),))
 
 
 class LimitedBox:
