@@ -217,6 +217,23 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Service:
     return prepared
 
 
+@pytest.fixture(scope="module")
+def running_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with two workers and no failure limit, which runs when a module begins."""
+    with Service(tmp_path_factory.mktemp("running"), LATCHKEY_FAILURE_LIMIT="off") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def resting_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with one worker and no failure limit, which runs only if a test starts it."""
+    directory = tmp_path_factory.mktemp("resting")
+    made = Service(directory, LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1")
+    made.initialize()
+    yield made
+    made.stop()
+
+
 @pytest.fixture
 def start_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Start services for one test, each in its own directory; they are stopped at its end.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,11 +14,9 @@ from tests.support.service import Pair, Service
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def box(running_box: Service) -> Service:
     """A running service; tests that restore stop it in between."""
-    directory = tmp_path_factory.mktemp("backup")
-    with Service(directory, LATCHKEY_FAILURE_LIMIT="off") as running:
-        yield running
+    return running_box
 
 
 def back_up(box: Service, name: str) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,11 +21,9 @@ COUNT = 100_000
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def box(running_box: Service) -> Service:
     """A service with two workers, which runs during the imports."""
-    directory = tmp_path_factory.mktemp("import")
-    with Service(directory, LATCHKEY_FAILURE_LIMIT="off") as running:
-        yield running
+    return running_box
 
 
 # ---- Successful imports

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,9 @@ from tests.support.service import Service
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def box(running_box: Service) -> Service:
     """A service with two workers, which runs during the imports."""
-    directory = tmp_path_factory.mktemp("import")
-    with Service(directory, LATCHKEY_FAILURE_LIMIT="off") as running:
-        yield running
+    return running_box
 
 
 # ---- Accounts

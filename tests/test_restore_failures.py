@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,14 +16,9 @@ from tests.support.service import Service
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def box(resting_box: Service) -> Service:
     """A service that runs only if a test starts it."""
-    made = Service(
-        tmp_path_factory.mktemp("restore"), LATCHKEY_FAILURE_LIMIT="off", LATCHKEY_WORKERS="1"
-    )
-    made.initialize()
-    yield made
-    made.stop()
+    return resting_box
 
 
 def test_a_failure_to_write_changes_nothing(box: Service) -> None:
