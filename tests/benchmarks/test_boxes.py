@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from benchmarks.bootstrap import Estimate
@@ -13,6 +11,7 @@ from benchmarks.boxes.plan import HIT, HIT_SQLITE, MISS, SELECT
 from benchmarks.boxes.results import BoxesResults, Calls, Revocations
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
 from benchmarks.suite import boxes_part
+from tests.support.benchmarks.pages import require_whole_page
 
 
 def around(value: float, width: float = 0.1) -> Estimate:
@@ -71,12 +70,7 @@ def test_what_was_not_measured_proves_nothing(results: BoxesResults) -> None:
 
 def test_goals_tables_and_page_are_generated(results: BoxesResults) -> None:
     part, fields = boxes_part(), results.model_dump(mode="json")
-    tables = part.tables(fields)
-    for name, table in tables.items():
-        assert table.rows, name
-        assert {len(row) for row in table.rows} == {len(table.head)}, name
-    places = set(re.findall(r"\$(\w+)", part.page()))
-    assert places == {f"table_{name}" for name in tables} | part.words(fields).keys()
+    require_whole_page(part, fields)
     assert part.optional
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from benchmarks.bootstrap import Estimate
@@ -12,6 +10,7 @@ from benchmarks.limits.plan import LATCHKEY, SUBJECTS
 from benchmarks.limits.results import Cell, Counted, LimitsResults
 from benchmarks.parts import MET, MISSED, UNMEASURED, UNPROVED
 from benchmarks.suite import limits_part
+from tests.support.benchmarks.pages import require_whole_page
 
 
 def around(value: float) -> Estimate:
@@ -57,12 +56,7 @@ def test_one_request_above_the_limit_misses_the_goal(results: LimitsResults) -> 
 
 def test_goals_tables_and_page_are_generated(results: LimitsResults) -> None:
     part, fields = limits_part(), results.model_dump(mode="json")
-    tables = part.tables(fields)
-    for name, table in tables.items():
-        assert table.rows, name
-        assert {len(row) for row in table.rows} == {len(table.head)}, name
-    places = set(re.findall(r"\$(\w+)", part.page()))
-    assert places == {f"table_{name}" for name in tables} | part.words(fields).keys()
+    require_whole_page(part, fields)
     assert part.optional
 
 

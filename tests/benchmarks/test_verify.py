@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from benchmarks.bootstrap import Estimate
@@ -13,6 +11,7 @@ from benchmarks.verify import goals, nginx
 from benchmarks.verify.driver import quantile
 from benchmarks.verify.plan import ALONE, EMPTY, GUNICORN, LATCHKEY, NGINX, SAME_HEADERS
 from benchmarks.verify.results import Subject, VerifyResults
+from tests.support.benchmarks.pages import require_whole_page
 
 
 def around(value: float) -> Estimate:
@@ -54,12 +53,7 @@ def test_the_goals(results: VerifyResults) -> None:
 
 def test_goals_tables_and_page_are_generated(results: VerifyResults) -> None:
     part, fields = verify_part(), results.model_dump(mode="json")
-    tables = part.tables(fields)
-    for name, table in tables.items():
-        assert table.rows, name
-        assert {len(row) for row in table.rows} == {len(table.head)}, name
-    places = set(re.findall(r"\$(\w+)", part.page()))
-    assert places == {f"table_{name}" for name in tables} | part.words(fields).keys()
+    require_whole_page(part, fields)
     assert part.optional
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from benchmarks.load.results import LoadResults
 from benchmarks.load.service import ServiceFailed, running
 from benchmarks.parts import MET
 from benchmarks.suite import load_part
+from tests.support.benchmarks.pages import require_whole_page
 from tests.support.benchmarks.rounds import ROOT
 
 pytestmark = pytest.mark.integration
@@ -109,12 +109,7 @@ def test_goals_tables_and_page_are_generated(measured: LoadResults) -> None:
     rows = part.goals(fields)
     assert len(rows) == 4
     assert rows[2].state == MET
-    tables = part.tables(fields)
-    for name, table in tables.items():
-        assert table.rows, name
-        assert {len(row) for row in table.rows} == {len(table.head)}, name
-    places = set(re.findall(r"\$(\w+)", part.page()))
-    assert places == {f"table_{name}" for name in tables} | part.words(fields).keys()
+    require_whole_page(part, fields)
 
 
 def test_the_service_ends_with_its_block(directory: Path) -> None:

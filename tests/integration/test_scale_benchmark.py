@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from dataclasses import replace
 
 import pytest
@@ -15,6 +14,7 @@ from benchmarks.scale import goals, plan
 from benchmarks.scale.results import ScaleResults
 from benchmarks.scale.slope import slope
 from benchmarks.suite import scale_part
+from tests.support.benchmarks.pages import require_whole_page
 
 pytestmark = pytest.mark.integration
 
@@ -86,12 +86,7 @@ def test_goals_tables_and_page_are_generated(measured: ScaleResults) -> None:
     part = scale_part()
     fields = measured.model_dump(mode="json")
     assert part.goals(fields)[0].state == UNMEASURED
-    tables = part.tables(fields)
-    for name, table in tables.items():
-        assert table.rows, name
-        assert {len(row) for row in table.rows} == {len(table.head)}, name
-    places = set(re.findall(r"\$(\w+)", part.page()))
-    assert places == {f"table_{name}" for name in tables} | part.words(fields).keys()
+    require_whole_page(part, fields)
 
 
 @pytest.mark.parametrize(
