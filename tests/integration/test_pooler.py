@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,18 +51,9 @@ def authority() -> Authority:
 def server(authority: Authority) -> Iterator[Postgresql]:
     """A server with the role and the database of the guide, which asks for TLS and a password."""
     with started(password_encryption="scram-sha-256") as server:
-        certificate, key = authority.issue("localhost")
-        owner = server.data.stat()
-        for name, content in (("server.crt", certificate), ("server.key", key)):
-            file = server.data / name
-            file.touch(0o600)
-            file.write_bytes(content)
-            os.chown(file, owner.st_uid, owner.st_gid)
         for statement in guide("sql", "CREATE DATABASE").strip().splitlines():
             server.execute(statement.replace("latchkey", ROLE))
-        server.allow("local all all trust", "hostssl all all 127.0.0.1/32 scram-sha-256")
-        server.options["ssl"] = "on"
-        server.restart()
+        server.require_tls(*authority.issue("localhost"))
         yield server
 
 

@@ -36,16 +36,7 @@ def server(authority: Authority) -> Iterator[Postgresql]:
     """A server that accepts connections by TCP with TLS and a password only."""
     with started(password_encryption="scram-sha-256") as server:
         server.execute(f"ALTER ROLE {USER} PASSWORD '{PASSWORD}'")
-        certificate, key = authority.issue(HOST)
-        owner = server.data.stat()
-        for name, content in (("server.crt", certificate), ("server.key", key)):
-            file = server.data / name
-            file.touch(0o600)
-            file.write_bytes(content)
-            os.chown(file, owner.st_uid, owner.st_gid)
-        server.allow("local all all trust", "hostssl all all 127.0.0.1/32 scram-sha-256")
-        server.options["ssl"] = "on"
-        server.restart()
+        server.require_tls(*authority.issue(HOST))
         yield server
 
 

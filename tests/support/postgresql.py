@@ -150,6 +150,18 @@ class Postgresql:
         """Replace pg_hba.conf, which says who may connect and how; call ``reload`` to apply it."""
         (self.data / "pg_hba.conf").write_text("".join(f"{line}\n" for line in lines))
 
+    def require_tls(self, certificate: bytes, key: bytes) -> None:
+        """Accept connections by TCP only with TLS and a password, and restart."""
+        owner = self.data.stat()
+        for name, content in (("server.crt", certificate), ("server.key", key)):
+            file = self.data / name
+            file.touch(0o600)
+            file.write_bytes(content)
+            os.chown(file, owner.st_uid, owner.st_gid)
+        self.allow("local all all trust", "hostssl all all 127.0.0.1/32 scram-sha-256")
+        self.options["ssl"] = "on"
+        self.restart()
+
     def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[TupleRow]:
         """A connection in autocommit, by the unix socket."""
         return psycopg.connect(
