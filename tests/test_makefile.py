@@ -141,6 +141,8 @@ def test_test_long_leaves_nothing_out() -> None:
 def test_attack_runs_every_hostile_module_with_the_full_number_of_rounds() -> None:
     planned = make("--dry-run", "attack").stdout
     assert re.search(r"-m pytest .*--long .*-m attack", planned)
+    # Those of tests/integration run under `make test-long`, as CONTRIBUTING.md says.
+    assert "--integration" not in planned
     modules = [
         *ROOT.glob("tests/faults/test_*.py"),
         *ROOT.glob("tests/**/test_*hostile*.py"),
