@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from inspect import cleandoc
 from typing import Annotated, Any, Literal, Protocol, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
@@ -88,8 +89,10 @@ def _kinds(
     }
 
 
-def _as_body(schema: JsonDict) -> None:
+def _as_body(schema: JsonDict, model: type[Any]) -> None:
     """Describe the body as one of both kinds; pydantic describes all fields of one object."""
+    # Early releases of pydantic add the title and the description only afterwards.
+    title, description = model.__name__, cleandoc(model.__doc__ or "")
     name = {**_NAME, "default": DEFAULT_NAME}
     burst = {**_BURST, "description": "The most units at once; default: those of the rate."}
     described = _kinds(
@@ -97,7 +100,6 @@ def _as_body(schema: JsonDict) -> None:
         {"name": name, "quota": _QUOTA, "period": _PERIOD, "refill_on": _REFILL_ON},
         {"rate": ("rate",), "quota": ("quota", "period")},
     )
-    title, description = schema["title"], schema["description"]
     schema.clear()
     schema.update(title=title, description=description, **described)
 
