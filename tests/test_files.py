@@ -27,11 +27,8 @@ from latchkey.files.weaknesses import directory_weakness, file_weakness
 from latchkey.store.sqlite.migrate import database_lock, migrate
 from tests.support.audited import new_seal
 from tests.support.command_line import fails, one_line
+from tests.support.other_users import NOBODY, as_root
 from tests.support.service import Service
-
-NOBODY = 65534
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 
 
 @pytest.fixture

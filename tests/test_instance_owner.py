@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.other_users import NOBODY, as_root
 from tests.support.service import Service
 
-NOBODY = 65534
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+pytestmark = as_root
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ from latchkey.config import load_settings
 from latchkey.errors import ConfigurationError
 from latchkey.key_files import audit_key, derivation_keys
 from tests.support import forked
+from tests.support.other_users import as_root
 from tests.support.service import Service
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as other users")
+pytestmark = as_root
 
 # Another user may be unable to reach the interpreter's modules: what reads a file is loaded before.
 codecs.lookup("ascii")

@@ -14,6 +14,7 @@ import pytest
 from latchkey.config import load_settings
 from latchkey.permissions import weaknesses
 from tests.support.faults.service_processes import wait_until
+from tests.support.other_users import NOBODY, as_root
 from tests.support.service import Service
 
 
@@ -98,12 +99,12 @@ def test_an_unusable_key_stops_the_start_with_one_line(box: Service, name: str, 
         assert line.endswith(f"chmod 600 {path}")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@as_root
 @pytest.mark.parametrize("name", ["audit.key", "derivation.key"])
 def test_a_key_that_another_user_could_have_planted_is_not_used(box: Service, name: str) -> None:
     path = box.directory / "secrets" / name
     path.parent.chmod(0o1777)
-    os.chown(path, 65534, 65534)
+    os.chown(path, NOBODY, NOBODY)
     done = box.command("serve", check=False)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

@@ -25,11 +25,8 @@ from latchkey.box.shared import SharedState
 from latchkey.config import Settings
 from latchkey.errors import ConfigurationError, ServiceUnreachable
 from tests.support.fastcache.children import Child, all_end_well
+from tests.support.other_users import NOBODY, as_root
 from tests.support.segment_holders import SERVE, files, other, settings_for
-
-NOBODY = 65534
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from fastcache.shared import (
 from fastcache.shared.segment_layout import Header, bound_word, laid_out
 from tests.support.fastcache.children import Child, all_end_well
 from tests.support.fastcache.segments import PAGE, REGIONS
+from tests.support.other_users import NOBODY, as_root
 
 SIZE = PAGE * 66
-NOBODY = 65534
 
 pytestmark = [pytest.mark.attack, pytest.mark.usefixtures("no_descriptor_stays_open")]
 
@@ -190,8 +190,6 @@ def test_open_to_others(path: Path, mode: int) -> None:
 
 
 # ---------------------------------------------------------------- other users
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
 
 
 @pytest.fixture

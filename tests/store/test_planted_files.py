@@ -18,9 +18,8 @@ from latchkey.store.sqlite.migrate import migrate
 from latchkey.store.sqlite.wal import lost_log
 from tests.support.audited import add, open_store
 from tests.support.database import new_database
+from tests.support.other_users import NOBODY, as_root
 from tests.support.store.new_credentials import new_credential
-
-NOBODY = 65534
 
 
 def uses(database: Path) -> dict[type[Exception], Callable[[], object]]:
@@ -57,7 +56,7 @@ def test_anything_but_a_file_is_refused_immediately(database: Path, suffix: str,
     assert not database.with_name("nowhere").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@as_root
 def test_a_log_of_another_user_is_not_read(database: Path, tmp_path: Path) -> None:
     """SQLite would copy its content into the database."""
     other = tmp_path / "other"
@@ -80,7 +79,7 @@ def test_a_log_of_another_user_is_not_read(database: Path, tmp_path: Path) -> No
         assert not connection.execute("PRAGMA table_info(planted)").fetchall()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@as_root
 def test_a_log_of_the_directorys_owner_is_read(database: Path) -> None:
     os.chown(database.parent, NOBODY, NOBODY)
     for suffix in ("-wal", "-shm"):
