@@ -86,20 +86,16 @@ class LogWatch:
         self._listen_at = self._clock() + _RETRY
         try:
             self._wakeups = self._boxes.open_wakeups()
+            # The start has warned about a pooler.
+            is_explained = self._wakeups is not None or self._boxes.is_pooled()
         except StoreError as error:
             self._say_deaf(error)
             return
         self._is_deaf = False
         if self._wakeups is None:
             self._listen_at = self._clock() + _RETRY_IN_VAIN
-            self._say_unnotified()
-
-    def _say_unnotified(self) -> None:
-        """Say it once; nothing if there is a pooler, which the start has warned about."""
-        if self._is_unnotified:
-            return
-        self._is_unnotified = True
-        if not self._boxes.is_pooled():
+        if not is_explained and not self._is_unnotified:
+            self._is_unnotified = True
             log.warning(
                 "notifications of the database do not arrive, probably because of a connection "
                 "pooler: changes of other boxes are found by polling only, every 200 ms; to avoid "

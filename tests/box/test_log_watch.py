@@ -159,6 +159,26 @@ def test_it_polls_while_listening_fails(
     assert caplog.text.count("changes are found by polling") == 1
 
 
+def test_it_polls_while_a_pooler_cannot_be_asked_about(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The database is lost just after it was found that no notifications arrive."""
+    monkeypatch.setattr(module, "_RETRY", 0)
+    caplog.set_level(logging.WARNING, "latchkey")
+
+    def fail() -> bool:
+        raise StoreError("no connection")
+
+    monkeypatch.setattr(watch.boxes, "is_pooled", fail)
+    watch.boxes.open = lambda: None
+    watch.start()
+    for _ in range(3):
+        watch.await_poll()
+    watch.stop()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == "changes are found by polling until listening succeeds: no connection"
+
+
 @pytest.mark.parametrize("is_pooled", [False, True])
 def test_without_notifications_it_says_once_what_the_start_did_not_know(
     watch: Watch,
