@@ -22,6 +22,9 @@ from latchkey.credentials.models import Invalidation
 from latchkey.credentials.times import utc_now
 from latchkey.store.protocols import BoxStore, NewBox, Store
 
+# Read once: an upgrade replaces the installed version while processes of the former one run.
+_VERSION = version(fastcache.__distribution__)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -43,7 +46,7 @@ def identity_of(settings: Settings, derivation_ids: Iterable[str], revision: str
     """
     return Identity(
         name=settings.box_name or socket.gethostname()[:64],
-        version=version(fastcache.__distribution__),
+        version=_VERSION,
         revision=revision,
         derivation_ids=tuple(derivation_ids),
         workers=settings.workers,

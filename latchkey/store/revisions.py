@@ -8,7 +8,13 @@ MIGRATIONS = "latchkey.store:migrations"
 """The package with the migrations, as Alembic names it."""
 
 
+# Read once: an upgrade replaces the files while processes of the former version run.
+_NEWEST = max(
+    file.name.partition("_")[0]
+    for file in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py")
+)
+
+
 def newest_revision() -> str:
     """The revision of the last migration, by the numbers of the files."""
-    versions = Path(__file__).parent / "migrations" / "versions"
-    return max(file.name.partition("_")[0] for file in versions.glob("[0-9]*.py"))
+    return _NEWEST

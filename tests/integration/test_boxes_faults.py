@@ -288,6 +288,23 @@ def test_a_restart_of_postgresql(cluster: Cluster, server: Postgresql, long: boo
             trial.change(3 * size)
 
 
+def test_boxes_that_are_restarted_one_after_the_other(
+    cluster: Cluster, rng: random.Random, long: bool
+) -> None:
+    """As in an upgrade. A box that has stopped said so, and no change waits for it."""
+    with cluster.changed("boxes are restarted one after the other") as trial:
+        for size in rounds(long, 9):
+            for box in cluster.boxes if long else [rng.choice(cluster.boxes)]:
+                trial.change(size)
+                box.stop()
+                trial.change(size)
+                box.start()
+                trial.change(size)
+            trial.await_recovery()
+    assert set(trial.traffic.histories.undecided()) <= {NO_ANSWER, NOT_SENT}
+    assert set(trial.office.refused) <= {NO_ANSWER, NOT_SENT}
+
+
 def test_a_pooler_in_transaction_mode(
     server: Postgresql, tmp_path_factory: pytest.TempPathFactory, long: bool
 ) -> None:

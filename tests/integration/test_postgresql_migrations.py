@@ -15,7 +15,9 @@ from sqlalchemy.pool import NullPool
 from latchkey.store.database_urls import database_at
 from latchkey.store.postgresql.location import location_of
 from latchkey.store.postgresql.migrate import migrate
-from latchkey.store.revisions import MIGRATIONS
+from latchkey.store.postgresql.upgrade import upgrade
+from latchkey.store.protocols import NewBox
+from latchkey.store.revisions import MIGRATIONS, newest_revision
 from latchkey.store.tables import metadata
 from tests.support.postgresql import Postgresql
 from tests.support.store.new_credentials import NOW
@@ -91,3 +93,14 @@ def test_a_database_of_an_earlier_version_keeps_its_keys_and_counts_their_refusa
             store.usage.flush(SEGMENT, [tally(kept.id, 1, rate_limited=refused)], NOW)
         limited = store.listing.limited(NOW - timedelta(hours=1), 10)
         assert [(one.id, count) for one, count in limited.first] == [(1, 5)]
+
+
+def test_of_boxes_that_start_at_once_one_migrates_and_the_others_change_nothing(
+    postgresql: Postgresql, postgresql_url: str
+) -> None:
+    """Another box has migrated the database since it was compared, and runs already."""
+    with closing(database_at(postgresql_url).open_store()) as store:
+        assert store.boxes is not None
+        store.boxes.register(NewBox("1", "box", "1", newest_revision(), (), 1, 60_000, 0, NOW))
+        assert upgrade(location_of(postgresql_url).conninfo(), "SELECT 1", "public") is None
+        assert [box.id for box in store.boxes.live()] == ["1"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from datetime import timedelta
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from sqlalchemy import create_engine
 
 from latchkey.credentials.times import utc_now
 from latchkey.errors import ConfigurationError
+from latchkey.store import revisions
 from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.revisions import MIGRATIONS, newest_revision
 from latchkey.store.sqlite.indexes import metadata
@@ -357,3 +360,19 @@ def test_a_database_of_the_first_version_keeps_its_content(path: Path, url: str)
         assert (kept.id, kept.name, kept.rotated_to, kept.last_used_at) == (7, "kept", None, None)
         assert kept.origin == "derived"
         assert add(store, new_credential()).id == 8
+
+
+def test_the_newest_revision_is_that_of_the_files_at_the_start(tmp_path: Path) -> None:
+    """An upgrade replaces the files while processes of the former version run."""
+    versions = tmp_path / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    (versions / "0001_first.py").touch()
+    copy = shutil.copy(revisions.__file__, tmp_path)
+    spec = spec_from_file_location("copied_revisions", copy)
+    assert spec is not None
+    assert spec.loader is not None
+    copied = module_from_spec(spec)
+    spec.loader.exec_module(copied)
+    assert copied.newest_revision() == "0001"
+    (versions / "0002_second.py").touch()
+    assert copied.newest_revision() == "0001"

@@ -22,6 +22,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    text,
     true,
     update,
 )
@@ -32,6 +33,7 @@ from latchkey.errors import StoreError
 from latchkey.store.postgresql.connecting import BoundedConnection
 from latchkey.store.postgresql.connections import CHANNEL, PostgresqlConnections, driver_of
 from latchkey.store.postgresql.errors import reason_of, translated
+from latchkey.store.postgresql.own_tables import other_revision
 from latchkey.store.protocols.boxes import Box, BoxStore, Confirmation, NewBox, Wakeups
 from latchkey.store.revisions import newest_revision
 from latchkey.store.tables import box as boxes
@@ -84,7 +86,7 @@ class PostgresqlBoxStore:
             return None if row is None else _invalidation_of(row)
 
     def register(self, box: NewBox, replaces: Collection[str] = ()) -> None:
-        """Both in one transaction."""
+        """All in one transaction, which waits for a migration and then sees its revision."""
         values = {field.name: getattr(box, field.name) for field in fields(NewBox)}
         values["derivation_ids"] = " ".join(box.derivation_ids)
         values["segment"] = box.segment or None
@@ -93,6 +95,10 @@ class PostgresqlBoxStore:
             if replaces:
                 connection.execute(_boxes_with(replaces).values(live=False))
             connection.execute(insert(boxes).values(**values, live=True, seen_at=_NOW))
+            found = connection.execute(text("SELECT version_num FROM alembic_version"))
+            revisions = list(found.scalars())
+            if revisions != [newest_revision()]:
+                raise StoreError(other_revision(revisions))
 
     def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> Confirmation:
         """In one UPDATE of the live box, if its lease is long enough and the log has the row.

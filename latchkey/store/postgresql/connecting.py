@@ -26,6 +26,7 @@ from latchkey.errors import ConfigurationError, StoreError
 from latchkey.forks import NOT_OURS
 from latchkey.store.postgresql.errors import reason_of
 from latchkey.store.postgresql.location import Location
+from latchkey.store.postgresql.own_tables import require_current
 
 # In seconds. After a failed attempt to connect, others fail at once for a while, which doubles.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -191,7 +192,10 @@ class Connector:
             self._failures = min(self._failures + 1, 16)
             # Not all processes that lost the same server at once try again at once.
             self._again_at = time.monotonic() + pause * random.uniform(0.5, 1.5)  # noqa: S311
-            self._failure = StoreError(f"cannot connect to PostgreSQL: {reason_of(error)}")
+            detail = str(error)
+            if isinstance(error, psycopg.Error):
+                detail = f"cannot connect to PostgreSQL: {reason_of(error)}"
+            self._failure = StoreError(detail)
             self._is_trying = False
             return self._failure
 
@@ -201,6 +205,7 @@ class Connector:
             connection.patience = waits.patience
             connection.adapters.register_dumper(str, TextDumper)
             connection.is_pooled = is_pooled(connection)
+            require_current(connection)
             if connection.is_pooled:
                 # Another transaction may get another process, which lacks what was prepared.
                 connection.prepare_threshold = None

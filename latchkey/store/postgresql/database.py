@@ -18,12 +18,8 @@ from latchkey.store.audit_head import Seal
 from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.postgresql.errors import reason_of
 from latchkey.store.postgresql.location import Password, location_of
-from latchkey.store.postgresql.migrate import (
-    connected,
-    migrate_in_child,
-    preparing,
-    revisions_of,
-)
+from latchkey.store.postgresql.migrate import connected, migrate_in_child, preparing
+from latchkey.store.postgresql.own_tables import home_of, revisions_of
 from latchkey.store.protocols import Store
 
 _VARIABLE = "LATCHKEY_DATABASE_URL"
@@ -79,6 +75,7 @@ class PostgresqlDatabase:
         """Whether the database has Latchkey's tables; raises ConfigurationError."""
         try:
             with connected(self._location.conninfo()) as connection:
+                home_of(connection)
                 return revisions_of(connection) != []
         except psycopg.Error as error:
             raise self._unusable(error) from None

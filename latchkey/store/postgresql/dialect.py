@@ -37,8 +37,9 @@ from latchkey.store.connections import Merge
 _SEQUENCES = text("""
     SELECT relname AS of_table, pg_get_serial_sequence(quote_ident(relname), attname) AS sequence
     FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
-    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND attnum > 0
-    AND NOT attisdropped AND pg_get_serial_sequence(quote_ident(relname), attname) IS NOT NULL
+    WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'invalidation'::regclass)
+    AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+    AND pg_get_serial_sequence(quote_ident(relname), attname) IS NOT NULL
 """)
 _LAST_NUMBER = text("SELECT pg_sequence_last_value(CAST(:sequence AS regclass))")
 _RAISE_NUMBER = text("SELECT setval(CAST(:sequence AS regclass), :number)")

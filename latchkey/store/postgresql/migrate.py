@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -23,6 +22,12 @@ from latchkey.store.lifecycle import MigrationReport
 from latchkey.store.postgresql.connecting import is_pooled
 from latchkey.store.postgresql.errors import reason_of
 from latchkey.store.postgresql.location import Location
+from latchkey.store.postgresql.own_tables import (
+    home_of,
+    other_revision,
+    revisions_of,
+    row_of,
+)
 from latchkey.store.protocols import BEHIND_POOLER
 from latchkey.store.revisions import newest_revision
 
@@ -36,6 +41,17 @@ _LOCK = (
     f"SET LOCAL lock_timeout = {_LOCK_PATIENCE * 1000:.0f};"
     f"SELECT pg_advisory_xact_lock({PREPARING})"
 )
+# A process of the former version that was stopped meanwhile must not go on with these connections.
+# Processes that wait for their turn to prepare the database are of this version.
+_END_FORMER = f"""
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity AS activity
+    WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+    AND application_name = current_setting('application_name') AND backend_start < %s
+    AND NOT EXISTS (
+        SELECT FROM pg_locks WHERE pg_locks.pid = activity.pid AND locktype = 'advisory'
+        AND classid::bigint = {PREPARING >> 32} AND objid::bigint = {PREPARING & 0xFFFFFFFF}
+    )
+""".encode()  # noqa: S608 - nothing but constants
 _ACTIVE = b"""
     SELECT derivation_id, count(*) FROM credential
     WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > %s)
@@ -67,13 +83,20 @@ def migrate(conninfo: str) -> MigrationReport:
     try:
         with preparing(conninfo) as connection:
             _require_utf8(connection)
-            created = revisions_of(connection) == []
-            is_current = revisions_of(connection) == [newest_revision()]
-        if not is_current:
+            home, revisions = home_of(connection), revisions_of(connection)
+            if home is not None and max(revisions, default="") > newest_revision():
+                raise ConfigurationError(
+                    f"not a database of this version: {other_revision(revisions)}"
+                )
+        since = None
+        if revisions != [newest_revision()]:
             from latchkey.store.postgresql.upgrade import upgrade
 
-            upgrade(conninfo, _LOCK)
+            since = upgrade(conninfo, _LOCK, home)
+        created = not revisions
         with connected(conninfo) as connection:
+            if since is not None and not is_pooled(connection):
+                connection.execute(_END_FORMER, (since,))
             return MigrationReport(created, *_found(connection), _warnings(connection))
     except psycopg.Error as error:
         raise ConfigurationError(reason_of(error)) from None
@@ -106,17 +129,8 @@ def preparing(conninfo: str) -> Iterator[psycopg.Connection[TupleRow]]:
             connection.rollback()
 
 
-def revisions_of(connection: psycopg.Connection[TupleRow]) -> list[str]:
-    """The revisions recorded in a database: one, if Latchkey made it; none if it has no tables."""
-    (table,) = _row(connection, "SELECT to_regclass('alembic_version')::text")
-    if table is None:
-        return []
-    found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-    return [str(version) for (version,) in found]
-
-
 def _require_utf8(connection: psycopg.Connection[TupleRow]) -> None:
-    (encoding,) = _row(connection, "SHOW server_encoding")
+    (encoding,) = row_of(connection, b"SHOW server_encoding")
     if encoding != "UTF8":
         raise ConfigurationError(
             f"the database has the encoding {encoding}; create it with UTF8: "
@@ -127,14 +141,14 @@ def _require_utf8(connection: psycopg.Connection[TupleRow]) -> None:
 def _found(connection: psycopg.Connection[TupleRow]) -> tuple[dict[str, int], int]:
     """The active credentials by the key that made them, and the audit log's last number."""
     active = connection.execute(_ACTIVE, (time.time_ns() // 1_000_000,)).fetchall()
-    (last,) = _row(connection, "SELECT coalesce(max(number), 0) FROM audit")
+    (last,) = row_of(connection, b"SELECT coalesce(max(number), 0) FROM audit")
     return dict(active), last
 
 
 def _warnings(connection: psycopg.Connection[TupleRow]) -> list[str]:
     """What may break a promise, or costs something, as the database is run."""
     found = []
-    (standbys,) = _row(connection, "SHOW synchronous_standby_names")
+    (standbys,) = row_of(connection, b"SHOW synchronous_standby_names")
     if not standbys:
         found.append(
             "PostgreSQL has no synchronous standby (synchronous_standby_names is empty): after a "
@@ -143,13 +157,6 @@ def _warnings(connection: psycopg.Connection[TupleRow]) -> list[str]:
     if is_pooled(connection):
         found.append(BEHIND_POOLER)
     return found
-
-
-def _row(connection: psycopg.Connection[TupleRow], statement: str) -> tuple[Any, ...]:
-    row = connection.execute(statement.encode()).fetchone()
-    if row is None:
-        raise ConfigurationError("the database gave no answer")
-    return row
 
 
 def main() -> int:
