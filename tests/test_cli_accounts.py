@@ -8,16 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import at_terminal, fails, listed, made, shown
-from tests.support.latchkey_command import run_here
+from tests.support.latchkey_command import run, run_here
 from tests.support.service import Pair, Service
 
 NOBODY = "latchkey: No such account; name it by its id (acct_…) or its external id\n"
-
-
-def run(box: Service, *arguments: str) -> str:
-    done = run_here(box, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def create(box: Service, name: str = "Acme", *options: str) -> dict[str, Any]:

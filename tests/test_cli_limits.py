@@ -18,19 +18,13 @@ from latchkey_service.shapes.limit_texts import (
     readable_limits,
 )
 from tests.support.command_line import fails, listed, made, shown
-from tests.support.latchkey_command import run_here
+from tests.support.latchkey_command import run, run_here
 from tests.support.service import Pair, Service
 
 RATE = {"name": "default", "rate": "100/minute", "burst": 20}
 QUOTA = {"name": "monthly", "quota": 1000000, "period": "month", "refill_on": 5}
 OPTIONS = ("--limit", "100/minute,burst=20", "--quota", "monthly=1000000/month,refill_on=5")
 TOTAL = {"name": "credits", "quota": 50, "period": "total"}
-
-
-def run(box: Service, *arguments: str) -> str:
-    done = run_here(box, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def asked(box: Service, *arguments: str) -> dict[str, Any]:

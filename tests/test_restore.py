@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.command_line import at_terminal
 from tests.support.console.visitor import Visitor, make_administrator
-from tests.support.latchkey_command import run_here
+from tests.support.latchkey_command import run, run_here
 from tests.support.restoring import (
     back_up,
     detail_of_the_last,
@@ -22,7 +22,6 @@ from tests.support.restoring import (
     import_token,
     last_number,
     restore,
-    run,
 )
 from tests.support.service import Service
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import made, shown
-from tests.support.latchkey_command import run_here
+from tests.support.latchkey_command import run, run_here
 from tests.support.recorded import ROOT, put_in_place, read
 from tests.support.service import Service
 
@@ -28,12 +28,6 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     prepared.initialize()
     yield prepared
     prepared.stop()
-
-
-def run(box: Service, *arguments: str) -> str:
-    done = run_here(box, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def back_up(box: Service, name: str) -> Path:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import at_terminal
-from tests.support.latchkey_command import run_here
-from tests.support.restoring import back_up, detail_of_the_last, edit, import_token, restore, run
+from tests.support.latchkey_command import run, run_here
+from tests.support.restoring import back_up, detail_of_the_last, edit, import_token, restore
 from tests.support.service import Service
 
 

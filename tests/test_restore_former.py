@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.latchkey_command import run_here
+from tests.support.latchkey_command import run, run_here
 from tests.support.recorded import ROOT, put_in_place, read
 from tests.support.service import Service
 
@@ -25,12 +25,6 @@ def box(tmp_path: Path) -> Service:
     put_in_place(RECORDED, made)
     shutil.copy(made.database, tmp_path / "backup.db")
     return made
-
-
-def run(box: Service, *arguments: str) -> str:
-    done = run_here(box, *arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def edit(path: Path, statement: str) -> None:

@@ -21,7 +21,7 @@ from latchkey.store.postgresql import connections as connections_module
 from latchkey.store.postgresql.migrate import PREPARING
 from latchkey.store.protocols import NewBox
 from latchkey_service.moving import move_database
-from tests.support.latchkey_command import run_here
+from tests.support.latchkey_command import run, run_here
 from tests.support.postgresql import Postgresql
 from tests.support.service import Pair, Service
 
@@ -41,12 +41,6 @@ def box(tmp_path: Path) -> Iterator[Service]:
     made.initialize()
     yield made
     made.stop()
-
-
-def run(box: Service, *arguments: str) -> str:
-    done = run_here(box, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def move(box: Service, postgresql: Postgresql, target: str) -> str:

@@ -15,7 +15,7 @@ from latchkey.store.carrying.carried import Carried
 from latchkey.store.postgresql.migrate import PREPARING
 from latchkey_service.reconciling import reconcile_database
 from tests.support.documents.blocks import TEXTS, blocks
-from tests.support.latchkey_command import run_here
+from tests.support.latchkey_command import run, run_here
 from tests.support.postgresql import USER, Postgresql, programs
 from tests.support.service import Pair, Service
 
@@ -31,12 +31,6 @@ def box(tmp_path: Path, postgresql: Postgresql) -> Iterator[Service]:
     yield made
     made.stop()
     postgresql.drop_database(name)
-
-
-def run(box: Service, *arguments: str) -> str:
-    done = run_here(box, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def database(box: Service) -> str:

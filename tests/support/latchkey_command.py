@@ -45,6 +45,13 @@ def run_here(
     return subprocess.CompletedProcess(arguments, status, output.getvalue(), error.getvalue())
 
 
+def run(service: Service, *arguments: str) -> str:
+    """The same for a command that must succeed; returns its output."""
+    done = run_here(service, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 _STANDING = """
 import contextlib, io, json, sys
 from latchkey_service.cli import main

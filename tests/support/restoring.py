@@ -8,15 +8,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tests.support.latchkey_command import run_here
+from tests.support.latchkey_command import run
 from tests.support.service import Service
-
-
-def run(box: Service, *arguments: str) -> str:
-    """Run a command that must succeed; returns its output."""
-    done = run_here(box, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def back_up(box: Service, name: str) -> Path:
