@@ -1,4 +1,4 @@
-"""A later version that changes the structure of the database, beside boxes of this version."""
+"""A later version that has a further revision of the database, beside boxes of this version."""
 
 from __future__ import annotations
 

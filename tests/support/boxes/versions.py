@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 
 class LaterVersion:
-    """A copy of the package in a new directory, with one more revision of the structure."""
+    """A copy of the package in a new directory, with one more revision."""
 
     def __init__(self, directory: Path) -> None:
         before = newest_revision()
