@@ -9,7 +9,10 @@ import json
 import re
 import shutil
 import subprocess
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -18,7 +21,7 @@ import pytest
 from tests.support.boxes.places import can_separate
 from tests.support.deployment.compose import Deployment
 from tests.support.documents.blocks import ROOT, TEXTS, blocks
-from tests.support.faults.service_processes import wait_until
+from tests.support.faults.service_processes import children, wait_until
 from tests.support.service import Answer, Pair
 
 GUIDE = "docs/how-to/several-boxes.md"
@@ -179,3 +182,83 @@ def test_everything_is_there_after_a_stop(deployment: Deployment, issuer: Pair) 
     assert send(deployment.ask_published, "GET", "/v1/account", pair).status == 200
     for box in BOXES:
         deployment.execute(box, "latchkey", "audit", "verify")
+
+
+def test_boxes_are_replaced_one_after_the_other_under_load(
+    deployment: Deployment, issuer: Pair
+) -> None:
+    """Reads never fail, nothing is created twice, and no change is effective too late."""
+    lines = followed("check", "docker compose up --detach --no-deps")
+    kept = issued(deployment, "box1", issuer)
+    read: list[int] = []
+    created: dict[str, int] = {}
+    revoked: list[tuple[int, int]] = []
+    over = threading.Event()
+    nginx = deployment.running["nginx"].pid
+    former: set[int] = set()
+    ask = partial(send, deployment.ask_published)
+
+    def read_on() -> None:
+        while not over.is_set():
+            read.append(ask("GET", "/v1/account", kept).status)
+
+    def change_on() -> None:
+        while not over.is_set():
+            name = f"created {len(created)}"
+            made = ask("POST", "/v1/api_keys", issuer, {"name": name})
+            created[name] = made.status
+            if made.status == 201 and len(created) % 2:
+                pair = Pair(made.json["api_key"], made.json["api_secret"])
+                done = ask("DELETE", f"/v1/api_keys/{pair.api_key}", issuer).status
+                revoked.append((done, ask("GET", "/v1/account", pair).status))
+
+    with ThreadPoolExecutor(3) as threads:
+        working = [threads.submit(one) for one in (read_on, read_on, change_on)]
+        try:
+            for line in lines:
+                if line.startswith("sleep "):
+                    # The guide waits for a time that is enough on most machines.
+                    wait_until(partial(are_gone, former, nginx), "the end of the former workers")
+                else:
+                    former = set(children(nginx))
+                    deployment.compose(line)
+                wanted = len(read) + 5, len(revoked) + 2
+                wait_until(partial(are_more, read, revoked, wanted, working), "more answers")
+        finally:
+            over.set()
+        for one in working:
+            one.result()
+    assert set(read) == {200}
+    # If a connection breaks, nginx repeats no POST, and the repeated DELETE finds no key.
+    assert set(created.values()) <= {201, 502}
+    assert set(revoked) <= {(200, 401), (404, 401)}
+    names = Counter(all_names(deployment, issuer))
+    assert all(names[name] <= 1 for name in created)
+    assert [state for _, state in listed(deployment)].count("live") == 2
+
+
+def are_gone(former: set[int], nginx: int) -> bool:
+    """Whether the workers that nginx had before it loaded its configuration again have ended."""
+    return not former & set(children(nginx))
+
+
+def are_more(
+    read: list[Any], revoked: list[Any], than: tuple[int, int], working: list[Future[None]]
+) -> bool:
+    """Whether there were more answers; raises what has ended the work."""
+    for one in working:
+        if one.done():
+            one.result()
+    return len(read) > than[0] and len(revoked) > than[1]
+
+
+def all_names(deployment: Deployment, issuer: Pair) -> list[str]:
+    """The names of all keys."""
+    found: list[str] = []
+    path = "/v1/api_keys?limit=100"
+    while True:
+        page = send(partial(deployment.ask, "box1"), "GET", path, issuer).json
+        found += [one["name"] for one in page["credentials"]]
+        if not page.get("next_cursor"):
+            return found
+        path = f"/v1/api_keys?limit=100&cursor={page['next_cursor']}"

@@ -61,6 +61,8 @@ class Deployment:
                     self._start(name)
                 for name in self.services:
                     self._await(name)
+            case ["up", "--detach", "--no-deps", "--wait", name]:
+                self._replace(name)
             case ["stop"]:
                 for name in reversed(self._in_order()):
                     self._stop(name)
@@ -123,6 +125,20 @@ class Deployment:
     def _await(self, name: str) -> None:
         """Wait until a service is healthy, or runs if it has no health check."""
         wait_until(lambda: self.is_healthy(name), name, pause=0.2, patience=_PATIENCE)
+
+    def _replace(self, name: str) -> None:
+        """Stop a service, and start it in another container, as after a change of its image.
+
+        It gets another address, as it may in Docker, whose name service then knows that one.
+        """
+        self._stop(name)
+        former, self.addresses[name] = self.addresses[name], self.network.new_address()
+        self.running[name] = self._begin(name, self.addresses[name], name, None)
+        # The files of the others are read-only.
+        if self._published:
+            entry = f"s/^{re.escape(former)}\\t/{self.addresses[name]}\\t/"
+            self.execute("nginx", "sed", "--in-place", entry, "/etc/hosts")
+        self._await(name)
 
     def _stop(self, name: str) -> None:
         """Stop a service; it fails if it has to be killed when its time is over."""

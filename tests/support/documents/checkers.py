@@ -179,6 +179,8 @@ def _compose(text: str, root: Path) -> None:
     services = yaml.safe_load(file.read_text("utf-8"))["services"]
     for line in text.splitlines():
         words = [word for word in shlex.split(line) if not word.startswith("--")]
+        if words[0] == "sleep" and len(words) == 2 and words[1].isdecimal():
+            continue
         if words[:2] != ["docker", "compose"] or not words[2:]:
             raise Rejected(f"not a line of docker compose: {line}")
         if words[2] in ("exec", "run", "restart") and words[3] not in services:
