@@ -137,6 +137,23 @@ def test_other_tables_of_the_same_names_are_refused(
         wait_until(lambda: "are in the schema public" in refusal(), "a new connection")
 
 
+def test_connections_that_outlive_a_migration_are_refused_by_the_upkeep(
+    made: Made, seal: Seal
+) -> None:
+    """A migration cannot end the connections of other processes to a pooler."""
+    made.migrate()
+    with closing(database_at(made.url).open_store(seal=seal)) as running:
+        added = add(running, new_credential())
+        assert running.verifier(added.api_key) is not None
+        made.run("UPDATE alembic_version SET version_num = '9999'")
+        with pytest.raises(StoreError, match="revision 9999"):
+            running.look_after()
+        with pytest.raises(StoreError, match="revision 9999"):
+            running.verifier(added.api_key)
+        with pytest.raises(StoreError, match="revision 9999"):
+            add(running, new_credential())
+
+
 def test_a_role_whose_path_does_not_lead_to_the_tables_gets_none_of_its_own(made: Made) -> None:
     made.migrate()
     made.run("CREATE SCHEMA other", "ALTER DATABASE {database} SET search_path = other")

@@ -173,7 +173,7 @@ class Connector:
         return connection.epoch == self._losses and connection.is_quiet
 
     def lose(self) -> None:
-        """Note that a connection was lost: the idle ones lead to the same server."""
+        """Stop using the present connections: they lead to a lost server, or to other tables."""
         with self._lock:
             self._losses += 1
 
@@ -205,7 +205,7 @@ class Connector:
             connection.patience = waits.patience
             connection.adapters.register_dumper(str, TextDumper)
             connection.is_pooled = is_pooled(connection)
-            require_current(connection)
+            self._require_current(connection)
             if connection.is_pooled:
                 # Another transaction may get another process, which lacks what was prepared.
                 connection.prepare_threshold = None
@@ -219,6 +219,14 @@ class Connector:
             connection.close()
             raise
         return connection
+
+    def _require_current(self, connection: BoundedConnection) -> None:
+        """Raise ConfigurationError for other tables, and stop using the present connections."""
+        try:
+            require_current(connection)
+        except ConfigurationError:
+            self.lose()
+            raise
 
 
 def is_pooled(connection: psycopg.Connection[TupleRow]) -> bool:

@@ -21,7 +21,9 @@ from latchkey.store.postgresql.dialect import PostgresqlDialect
 from latchkey.store.postgresql.errors import translated
 from latchkey.store.postgresql.location import Location
 from latchkey.store.postgresql.lookup import PostgresqlLookup
+from latchkey.store.postgresql.own_tables import other_revision, recorded_revisions
 from latchkey.store.postgresql.turns import LONGEST_IDLE, TURN, Turns
+from latchkey.store.revisions import newest_revision
 
 CHANNEL = "latchkey_changes"
 """The channel on which each change that is not of the upkeep wakes the boxes."""
@@ -180,12 +182,17 @@ class PostgresqlConnections:
         )
 
     def look_after(self) -> None:
-        """Notice a lost server within the upkeep's interval, even without requests.
+        """Notice a lost server or a migration within the upkeep's interval, even without requests.
 
-        Also end a change whose process has stopped, if others wait for it.
+        A migration by another version ends the connections, but not those to a pooler. They are
+        replaced, and the new ones are refused. Also end a change whose process has stopped, if
+        others wait for it.
         """
         with self.reading() as connection:
-            connection.exec_driver_sql("SELECT 1")
+            revisions = recorded_revisions(driver_of(connection))
+            if revisions != [newest_revision()]:
+                self.connector.lose()
+                raise StoreError(other_revision(revisions))
             self._turns.look_after(connection)
 
     def close(self) -> None:
