@@ -41,7 +41,7 @@ def _differences(box: Box, identity: Identity) -> list[str]:
     if not own & others:
         raise ConfigurationError(
             f"the box {_shown(box)} uses this database with other derivation keys: give all boxes "
-            "the same keys; if that box was killed, try again when its lease has expired"
+            "the same keys; if that box was killed, try again after twice its LATCHKEY_LEASE"
         )
     lines = []
     if own != others:

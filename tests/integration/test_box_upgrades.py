@@ -1,4 +1,4 @@
-"""A later version that has a further revision of the database, beside boxes of this version."""
+"""Upgrades of boxes to a later version, which has a later revision of the database."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def signal_all(box: Service, number: int) -> None:
             os.kill(pid, number)
 
 
-def test_a_migration_waits_for_the_end_of_all_boxes_and_stops_one_that_returns(
+def test_a_migration_is_refused_while_a_box_runs_and_ends_one_that_returns(
     tmp_path: Path, boxes: Boxes, postgresql: Postgresql, postgresql_url: str
 ) -> None:
     later = LaterVersion(tmp_path)
@@ -85,7 +85,7 @@ def test_a_migration_waits_for_the_end_of_all_boxes_and_stops_one_that_returns(
     pair = first.issue()
     assert statuses(pair) == [200, 200]
 
-    # The commands and the service of the later version change nothing below running boxes.
+    # The commands and the service of the later version change nothing while boxes run.
     first.prefix = later.prefix
     for command in ("keys", "list"), ("boxes",):
         refused = first.command(*command, check=False)
@@ -113,7 +113,7 @@ def test_a_migration_waits_for_the_end_of_all_boxes_and_stops_one_that_returns(
         assert revoked.status == 200
     finally:
         signal_all(second, signal.SIGCONT)
-    # It serves nothing more, and is no box.
+    # It serves no request, and cannot register.
     kept = first.issue()
     for _ in range(3):
         assert statuses(kept) == [200, 500]
@@ -125,7 +125,8 @@ def test_a_migration_waits_for_the_end_of_all_boxes_and_stops_one_that_returns(
 
     # A restart of the former version is refused; the later one serves.
     second.stop()
-    assert "not a database of this version" in second.command("serve", check=False).stderr
+    refused = second.command("serve", check=False)
+    assert f"the database has the revision {later.revision}" in refused.stderr
     second.prefix = later.prefix
     second.start()
     assert statuses(kept) == [200, 200]

@@ -41,8 +41,8 @@ _LOCK = (
     f"SET LOCAL lock_timeout = {_LOCK_PATIENCE * 1000:.0f};"
     f"SELECT pg_advisory_xact_lock({PREPARING})"
 )
-# A process of the former version that was stopped meanwhile must not go on with these connections.
-# Processes that wait for their turn to prepare the database are of this version.
+# A process of the former version that was stopped meanwhile must not use these connections when it
+# continues. Processes that wait for the advisory lock are of this version.
 _END_FORMER = f"""
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity AS activity
     WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
@@ -85,9 +85,7 @@ def migrate(conninfo: str) -> MigrationReport:
             _require_utf8(connection)
             home, revisions = home_of(connection), revisions_of(connection)
             if home is not None and max(revisions, default="") > newest_revision():
-                raise ConfigurationError(
-                    f"not a database of this version: {other_revision(revisions)}"
-                )
+                raise ConfigurationError(other_revision(revisions))
         since = None
         if revisions != [newest_revision()]:
             from latchkey.store.postgresql.upgrade import upgrade

@@ -40,7 +40,7 @@ def home_of(connection: psycopg.Connection[TupleRow]) -> str | None:
     if len(homes) > 1:
         raise ConfigurationError(
             f"the database has tables of Latchkey in several schemas ({', '.join(homes)}), and an "
-            "instance needs a database of its own: remove those that are not in use"
+            "instance needs a database of its own: drop each schema whose tables are not in use"
         )
     if are_hidden:
         (home,) = homes
@@ -53,9 +53,9 @@ def home_of(connection: psycopg.Connection[TupleRow]) -> str | None:
 
 
 def require_current(connection: psycopg.Connection[TupleRow]) -> None:
-    """Raise ConfigurationError unless the tables are there, and have the revision of this version.
+    """Raise ConfigurationError unless the tables exist and have the revision of this version.
 
-    So a process of another version cannot go on with a database that was migrated or restored.
+    So a process cannot use a database that another version has migrated, or that was restored.
     """
     found = [] if home_of(connection) is None else recorded_revisions(connection)
     if found != [newest_revision()]:
@@ -63,15 +63,14 @@ def require_current(connection: psycopg.Connection[TupleRow]) -> None:
 
 
 def other_revision(found: list[str]) -> str:
-    """What to do about a database whose recorded revisions are not those of this version."""
+    """The message for a database whose recorded revisions are not those of this version."""
     if not found:
-        return "the database has no tables of Latchkey"
+        return (
+            "the database has no tables of Latchkey: restore it, or correct LATCHKEY_DATABASE_URL"
+        )
     shown, own = ", ".join(found), newest_revision()
     what = "start the service, which migrates it" if shown < own else "install the newer version"
-    return (
-        f"the database has the revision {shown} of another version, and this one needs {own}: "
-        f"{what}"
-    )
+    return f"the database has the revision {shown}, and this version needs {own}: {what}"
 
 
 def revisions_of(connection: psycopg.Connection[TupleRow]) -> list[str]:

@@ -36,9 +36,9 @@ def upgrade(conninfo: str, lock: str, home: str | None) -> datetime | None:
     """Run the migrations in a transaction that begins with the statement ``lock``.
 
     ``conninfo`` has the parameters of a connection; ``home`` is the schema with the tables, or None
-    if they have to be created. Returns when it began to change present tables, by the clock of the
-    server, or None if it changed none. Raises ConfigurationError for a database of another version,
-    while boxes use the present tables, and for a failed migration.
+    if they have to be created. Returns the time at which it began to change existing tables, by
+    the clock of the server, or None if it changed none. Raises ConfigurationError for a database of
+    another version, while boxes use the existing tables, and for a failed migration.
     """
     config = Config()
     config.set_main_option("script_location", MIGRATIONS)
@@ -70,11 +70,11 @@ def upgrade(conninfo: str, lock: str, home: str | None) -> datetime | None:
 
 
 def _begin_changing(connection: Connection, home: str) -> datetime | None:
-    """Prepare the change of the tables in a schema; None if another box has made it meanwhile.
+    """Prepare the migration of the tables in a schema; None if another box has made it meanwhile.
 
-    Raises ConfigurationError while boxes use the tables. Boxes that are not running are marked as
-    not live. If one returns, it has to register anew, and cannot: see
-    ``PostgresqlBoxStore.register``.
+    Returns the time of the transaction, by the clock of the server. Boxes that are not running are
+    marked as not live. If one returns, it has to register anew, and cannot: see
+    ``PostgresqlBoxStore.register``. Raises ConfigurationError while boxes use the tables.
     """
     pinned = text("SELECT set_config('search_path', quote_ident(:home), true)")
     connection.execute(pinned, {"home": home})
@@ -89,7 +89,7 @@ def _begin_changing(connection: Connection, home: str) -> datetime | None:
             raise ConfigurationError(
                 "this version migrates the database to another revision, and other boxes use it: "
                 f"stop the service on {', '.join(running)}, and try again; if a box was killed, "
-                "try again when its lease has expired"
+                "wait for twice its LATCHKEY_LEASE first"
             )
         connection.exec_driver_sql("UPDATE box SET live = false WHERE live")
     began: datetime = connection.execute(text("SELECT now()")).scalar_one()

@@ -1,4 +1,4 @@
-"""A later version of Latchkey, whose only difference is one migration more."""
+"""A later version of Latchkey, whose only difference is one more migration."""
 
 from __future__ import annotations
 
