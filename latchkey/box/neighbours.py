@@ -15,11 +15,11 @@ _LEASES = 2
 
 
 def differences(store: Store, settings: Settings, derivation_ids: Iterable[str]) -> list[str]:
-    """Warnings about running boxes with another revision or other derivation keys, one line each.
+    """Warnings about running boxes with other derivation keys, one line each.
 
     ``derivation_ids`` begin with the one that new keys are made with. Raises ConfigurationError if
-    a running box and this one have no derivation key in common: each would refuse the keys that the
-    other one creates; and if the database cannot be used.
+    a running box and this one have no derivation key in common, because each would refuse the keys
+    that the other one creates. Raises it also if the database cannot be used.
     """
     if store.boxes is None:
         return []
@@ -56,12 +56,6 @@ def _differences(box: Box, identity: Identity) -> list[str]:
             f"the box {_shown(box)} has another derivation key on the first line: forms of the "
             "console from one of the boxes are refused by the other; give all boxes the same first "
             "line"
-        )
-    if box.revision != identity.revision:
-        lines.append(
-            f"the box {_shown(box)} has version {box.version} for revision {box.revision} of the "
-            f"database, and this one version {identity.version} for revision {identity.revision}: "
-            "upgrade the older one"
         )
     return lines
 
