@@ -28,16 +28,16 @@ _WOKEN = 1
 
 # Why a box registers anew, and what to do about it.
 _REASONS = {
-    Confirmation.FORGOTTEN: "this box was not registered any more: it had been cut off for more "
+    Confirmation.FORGOTTEN: "it was not registered any more, because it had been cut off for more "
     "than a day, or the database was restored",
-    Confirmation.CUT_OFF: "this box was marked as cut off: a change had waited for it for a "
-    "complete lease; if this repeats, check whether its workers run and reach the database in "
-    "time, or raise LATCHKEY_LEASE",
-    Confirmation.REWOUND: "the log of invalidations lacks a row that this box has applied: it was "
-    "rewound (the database was restored, or a standby promoted), or the box had been cut off for "
-    "more than an hour",
-    Confirmation.SHORTER_LEASE: "a process with a shorter LATCHKEY_LEASE had registered this box: "
-    "give all processes that share its memory the same lease",
+    Confirmation.CUT_OFF: "it was marked as cut off, because a change had waited for it for a "
+    "complete lease; if this repeats, check that its workers run and reach the database in time, "
+    "or raise LATCHKEY_LEASE",
+    Confirmation.REWOUND: "the log of invalidations lacks a row that it has applied, because the "
+    "database was restored, a standby was promoted, or the box had been cut off for more than an "
+    "hour",
+    Confirmation.SHORTER_LEASE: "a process with a shorter LATCHKEY_LEASE had registered it; set "
+    "the same LATCHKEY_LEASE for all processes that share its memory",
 }
 
 log = logging.getLogger("latchkey")
@@ -164,21 +164,21 @@ class Poller:
             self._shared.invalidate(row.lookup)
 
     def _confirm(self, box_id: int, last: Applied) -> Confirmation:
-        """Commit that this box has applied the log up to a row.
+        """Commit that this box has applied the log up to a row; returns whether that counts.
 
-        It does not count if that row is not in the log any more, which may have been rewound since
-        it was read, or if another service that shares the memory has registered a shorter lease.
+        For example, the log may have been rewound since the row was read, or another service that
+        shares the memory may have registered a shorter lease.
         """
         lease_ms = self._registration.lease_ms
         return self._boxes.confirm(box_name(box_id), last.number, last.nonce, lease_ms)
 
     def _register_anew(self, box_id: int, reason: Confirmation) -> Generator[None, None, None]:
-        """Register under another id, and say why, unless another worker was faster."""
+        """Register under another id, and log the reason, unless another worker was faster."""
         if reason is Confirmation.REWOUND:
             self._on_replacement()
         if (yield from self._registration.steps(box_id)):
             log.warning(
-                "%s; this box has invalidated all cached entries and registered anew",
+                "this box has invalidated all cached entries and registered anew: %s",
                 _REASONS[reason],
             )
 

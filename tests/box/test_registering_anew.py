@@ -1,4 +1,4 @@
-"""Why a box registers anew: what is logged for each reason, by the worker that has done it."""
+"""Why a box registers anew: each reason is logged once, by the worker that registers it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def registered_with_a_shorter_lease(world: World, box: Box) -> None:
 
 
 REASONS: list[tuple[Callable[[World, Box], None], str, int]] = [
-    (cut_off, "marked as cut off: a change had waited for it", 0),
+    (cut_off, "marked as cut off, because a change had waited for it", 0),
     (forgotten, "not registered any more", 0),
     (rewound, "the log of invalidations lacks a row", 1),
     (registered_with_a_shorter_lease, "a process with a shorter LATCHKEY_LEASE", 0),
