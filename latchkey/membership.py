@@ -50,7 +50,7 @@ def join_box(settings: Settings) -> Parts:
 
 
 def _warnings(parts: Parts) -> list[str]:
-    """About other boxes, and what is between this one and the database; one line each.
+    """Warnings about other boxes and about a connection pooler, one line each.
 
     Raises ConfigurationError.
     """

@@ -60,7 +60,7 @@ class PostgresqlBoxStore:
 
     @property
     def revision(self) -> str:
-        """By the files of the migrations."""
+        """The number of the last migration."""
         return newest_revision()
 
     def log_from(self, number: int) -> list[Invalidation]:
@@ -86,7 +86,7 @@ class PostgresqlBoxStore:
             return None if row is None else _invalidation_of(row)
 
     def register(self, box: NewBox, replaces: Collection[str] = ()) -> None:
-        """All in one transaction, which waits for a migration and then sees its revision."""
+        """In one transaction, which waits for a migration and then reads the recorded revision."""
         values = {field.name: getattr(box, field.name) for field in fields(NewBox)}
         values["derivation_ids"] = " ".join(box.derivation_ids)
         values["segment"] = box.segment or None
@@ -104,8 +104,8 @@ class PostgresqlBoxStore:
         """In one UPDATE of the live box, if its lease is long enough and the log has the row.
 
         It waits for a synchronous standby: otherwise, a former primary would renew the lease while
-        another one answers changes. If nothing was updated, a SELECT finds the reason. None of them
-        goes away: a box never becomes live again, and its lease never changes.
+        another one answers changes. If nothing was updated, a SELECT finds the reason, which holds
+        permanently: a box never becomes live again, and its lease never changes.
         """
         row = select(invalidation.c.id).where(
             invalidation.c.id == number, invalidation.c.nonce == nonce

@@ -67,7 +67,7 @@ class Box:
 
 
 class Confirmation(Enum):
-    """What became of a confirmation: it was made, or the reason why it does not count.
+    """The result of a confirmation: it was made, or the reason why it was not.
 
     ``FORGOTTEN``: no such box is registered. ``CUT_OFF``: the box is not live, so changes no longer
     wait for it. ``REWOUND``: the log does not have the row. ``SHORTER_LEASE``: changes would not
@@ -113,24 +113,27 @@ class BoxStore(Protocol):
         """
 
     def count_after(self, numbers: Collection[int]) -> dict[int, int]:
-        """How many rows of the log have larger numbers than each of these; 10,000 for more.
+        """For each number, how many rows of the log have a larger one: 10,000 at most.
 
-        Counted in the database, by one SELECT.
+        They are counted in the database, by one SELECT.
         """
 
     def last_row(self) -> Invalidation | None:
         """The last row of the log; None if it is empty."""
 
     def register(self, box: NewBox, replaces: Collection[str] = ()) -> None:
-        """Add a box, live, and mark those that it ``replaces`` as not live, in one transaction."""
+        """Add a live box, and mark those that it ``replaces`` as not live, in one transaction.
+
+        Raises StoreError, also if the database has another revision than this version.
+        """
 
     def confirm(self, box_id: str, number: int, nonce: int, lease_ms: int) -> Confirmation:
         """Raise the number that a live box has confirmed, and note that it was seen.
 
-        Made only if all of this holds in one statement, and otherwise without a change: the box is
-        live; it has registered at least the lease ``lease_ms``; and the log has a row with this
-        number and nonce, unless the number is 0. Of several reasons against it, the first one in
-        the order of ``Confirmation`` is returned. A number below the confirmed one changes nothing.
+        One statement makes it if the box is live, if it has registered at least the lease
+        ``lease_ms``, and if the log has a row with this number and nonce or the number is 0.
+        Otherwise nothing is changed. Of several reasons, the first one in the order of
+        ``Confirmation`` is returned. A number below the confirmed one changes nothing.
         """
 
     def stop(self, box_id: str) -> None:
