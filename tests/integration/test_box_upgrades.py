@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from latchkey.store.revisions import newest_revision
+from tests.support.boxes.pooler import pooling
 from tests.support.boxes.versions import LaterVersion
 from tests.support.faults.service_processes import is_stopped, master, wait_until, workers
-from tests.support.postgresql import Postgresql
+from tests.support.postgresql import USER, Postgresql
 from tests.support.service import Pair, Service
 
 SEEN = "SELECT 1 FROM box WHERE live AND extract(epoch FROM now()) * 1000 - seen_at <= 2 * lease_ms"
@@ -103,10 +104,7 @@ def test_a_migration_is_refused_while_a_box_runs_and_ends_one_that_returns(
     signal_all(second, signal.SIGSTOP)
     try:
         wait_until(lambda: all(map(is_stopped, [master(second), *workers(second)])), "the stop")
-        unseen = (
-            "SELECT 1 FROM box WHERE live AND extract(epoch FROM now()) * 1000 - seen_at < 2000"
-        )
-        wait_until(lambda: not found(unseen), "the end of the lease")
+        wait_until(lambda: not found(SEEN), "the end of the lease")
         first.start()
         assert found("SELECT version_num FROM alembic_version") == [(later.revision,)]
         revoked = first.request("DELETE", f"/v1/api_keys/{pair.api_key}", headers=pair.bearer)
@@ -131,3 +129,35 @@ def test_a_migration_is_refused_while_a_box_runs_and_ends_one_that_returns(
     second.start()
     assert statuses(kept) == [200, 200]
     assert statuses(pair) == [401, 401]
+
+
+def test_a_box_that_returns_behind_a_pooler_stops_serving(
+    tmp_path: Path, boxes: Boxes, postgresql: Postgresql, postgresql_url: str
+) -> None:
+    """The migration cannot end the connections between the box and its pooler."""
+    later = LaterVersion(tmp_path)
+    first, second = boxes.new("first"), boxes.new("second")
+    name = postgresql_url.rpartition("/")[2]
+    with pooling(postgresql) as (host, port):
+        url = f"postgresql+psycopg://{USER}@{host}:{port}/{name}"
+        second.settings["LATCHKEY_DATABASE_URL"] = url
+        second.start()
+        pair = second.issue()
+        assert second.get("/v1/account", pair.bearer).status == 200
+        signal_all(second, signal.SIGSTOP)
+        try:
+            wait_until(lambda: all(map(is_stopped, [master(second), *workers(second)])), "the stop")
+            wait_until(lambda: not postgresql.execute(SEEN, database=name), "the end of the lease")
+            first.prefix = later.prefix
+            first.start()
+        finally:
+            signal_all(second, signal.SIGCONT)
+        wait_until(lambda: second.get("/v1/account", pair.bearer).status == 500, "the refusal")
+        for _ in range(3):
+            assert second.get("/v1/account", pair.bearer).status == 500
+            assert first.get("/v1/account", pair.bearer).status == 200
+        assert second.get("/ready").status == 503
+        second.stop()
+        second.prefix = later.prefix
+        second.start()
+        assert second.get("/v1/account", pair.bearer).status == 200
