@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -152,6 +153,27 @@ def test_connections_that_outlive_a_migration_are_refused_by_the_upkeep(
             running.verifier(added.api_key)
         with pytest.raises(StoreError, match="revision 9999"):
             add(running, new_credential())
+
+
+def test_a_connection_that_is_opened_during_a_migration_finds_its_revision(
+    made: Made, postgresql: Postgresql
+) -> None:
+    """The former version would keep it: only older connections are ended."""
+    made.upgrade(EARLIER)
+    with ThreadPoolExecutor() as threads, postgresql.connect(made.name) as reader:
+        reader.execute("BEGIN; SELECT 1 FROM credential")
+        migration = threads.submit(made.migrate)
+
+        def waits(table: str) -> bool:
+            query = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+            return bool(postgresql.execute(query, table, database=made.name))
+
+        wait_until(lambda: waits("credential"), "the migration")
+        former = threads.submit(made.revision, "public")
+        wait_until(lambda: former.done() or waits("alembic_version"), "the other connection")
+        reader.execute("ROLLBACK")
+        assert former.result() == newest_revision()
+        assert not migration.result()
 
 
 def test_a_role_whose_path_does_not_lead_to_the_tables_gets_none_of_its_own(made: Made) -> None:

@@ -72,7 +72,7 @@ def upgrade(conninfo: str, lock: str, home: str | None) -> datetime | None:
 def _begin_changing(connection: Connection, home: str) -> datetime | None:
     """Prepare the migration of the tables in a schema; None if another box has made it meanwhile.
 
-    Returns the time of the transaction, by the clock of the server. Boxes that are not running are
+    Returns the time of its locks, by the clock of the server. Boxes that are not running are
     marked as not live. If one returns, it has to register anew, and cannot: see
     ``PostgresqlBoxStore.register``. Raises ConfigurationError while boxes use the tables.
     """
@@ -92,7 +92,10 @@ def _begin_changing(connection: Connection, home: str) -> datetime | None:
                 "wait for twice its LATCHKEY_LEASE first"
             )
         connection.exec_driver_sql("UPDATE box SET live = false WHERE live")
-    began: datetime = connection.execute(text("SELECT now()")).scalar_one()
+    # Each new connection reads this table: it waits, and then finds the new revision. So the former
+    # version has no connection that was opened later.
+    connection.exec_driver_sql("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+    began: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     return began
 
 
