@@ -184,6 +184,30 @@ def test_a_role_whose_path_does_not_lead_to_the_tables_gets_none_of_its_own(made
     assert made.schemas() == {"public"}
 
 
+@pytest.mark.parametrize("name", ["Capitals", "a b", 'a "quoted" one'])
+def test_any_name_of_a_schema(made: Made, seal: Seal, name: str) -> None:
+    quoted = '"' + name.replace('"', '""') + '"'
+    path = "ALTER DATABASE {database} SET search_path ="
+    made.run(f"CREATE SCHEMA {quoted}", f"{path} {quoted}")
+    assert made.migrate()
+    assert made.schemas() == {name}
+    works(made, seal)
+    # The statement of the message leads to it.
+    made.run(f"{path} public")
+    with pytest.raises(ConfigurationError) as refused:
+        made.migrate()
+    made.run(str(refused.value).partition("run: ")[2])
+    assert not made.migrate()
+
+
+def test_a_search_path_in_the_url_is_corrected_there(made: Made) -> None:
+    made.migrate()
+    made.run("CREATE SCHEMA other")
+    url = f"{made.url}?options=-csearch_path%3Dother"
+    with pytest.raises(ConfigurationError, match="options of LATCHKEY_DATABASE_URL"):
+        database_at(url).exists()
+
+
 def test_a_copy_of_the_tables_in_another_schema_is_refused(made: Made) -> None:
     made.migrate()
     made.run(

@@ -29,6 +29,9 @@ _HOMES = b"""
         ), current_setting('search_path'), current_user::text, current_database()::text
 """
 
+_SOURCE_OF_PATH = b"SELECT source FROM pg_settings WHERE name = 'search_path'"
+_IN_OPTIONS = "correct it in the options of LATCHKEY_DATABASE_URL or in PGOPTIONS"
+
 
 def home_of(connection: psycopg.Connection[TupleRow]) -> str | None:
     """The schema with the tables of Latchkey; None if there are none.
@@ -44,10 +47,15 @@ def home_of(connection: psycopg.Connection[TupleRow]) -> str | None:
         )
     if are_hidden:
         (home,) = homes
+        (source,) = row_of(connection, _SOURCE_OF_PATH)
+        what = (
+            f"ALTER ROLE {_quoted(role)} IN DATABASE {_quoted(database)} "
+            f"SET search_path = {_quoted(home)}"
+        )
         raise ConfigurationError(
             f"the tables of Latchkey are in the schema {home}, and the search_path of the role "
-            f"{role} ({path}) does not lead to them, or leads to others first; run: "
-            f'ALTER ROLE "{role}" IN DATABASE "{database}" SET search_path = "{home}"'
+            f"{role} ({path}) does not lead to them, or leads to others first; "
+            + (_IN_OPTIONS if source == "client" else f"run: {what}")
         )
     return str(homes[0]) if homes else None
 
@@ -83,6 +91,11 @@ def recorded_revisions(connection: psycopg.Connection[TupleRow]) -> list[str]:
     """The same of a database that has the table."""
     found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
     return [str(version) for (version,) in found]
+
+
+def _quoted(name: str) -> str:
+    """A name as statements have it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def row_of(connection: psycopg.Connection[TupleRow], statement: bytes) -> tuple[Any, ...]:

@@ -20,7 +20,8 @@ from latchkey.store.revisions import MIGRATIONS, newest_revision
 _TEXTS = text("""
     SELECT quote_ident(relname) AS in_table, quote_ident(attname) AS in_column
     FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
-    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND attnum > 0
+    WHERE relnamespace = to_regnamespace(quote_ident(current_schema()))
+    AND relkind = 'r' AND attnum > 0
     AND NOT attisdropped AND atttypid = 'varchar'::regtype AND relname <> 'alembic_version'
     ORDER BY relname, attnum
 """)
