@@ -73,8 +73,8 @@ def upgrade(conninfo: str, lock: str, home: str | None) -> datetime | None:
 def _begin_changing(connection: Connection, home: str) -> datetime | None:
     """Prepare the migration of the tables in a schema; None if another box has made it meanwhile.
 
-    Returns the time of its locks, by the clock of the server. Boxes that are not running are
-    marked as not live. If one returns, it has to register anew, and cannot: see
+    Returns the time at which it has locked them, by the clock of the server. Boxes that are not
+    running are marked as not live. If one returns, it has to register anew, and cannot: see
     ``PostgresqlBoxStore.register``. Raises ConfigurationError while boxes use the tables.
     """
     pinned = text("SELECT set_config('search_path', quote_ident(:home), true)")
