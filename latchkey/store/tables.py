@@ -132,7 +132,7 @@ box = Table(
     Column("id", String(32), primary_key=True),
     Column("name", String(100), nullable=False),
     Column("version", String(40), nullable=False),
-    Column("schema", String(16), key="revision", nullable=False),
+    Column("revision", String(16), nullable=False),
     Column("derivation_ids", String, nullable=False),
     Column("workers", Integer, nullable=False),
     Column("lease_ms", BigInteger, nullable=False),

@@ -239,7 +239,7 @@ def test_nothing_is_opened_in_the_calling_process(path: Path, url: str) -> None:
 
 
 def test_an_interrupted_start_is_continued(path: Path, url: str) -> None:
-    """A start that was killed before it created the schema leaves an empty file."""
+    """A start that was killed before it created the tables leaves an empty file."""
     path.parent.mkdir(parents=True)
     path.touch(mode=0o600)
     assert migrate(url).created is False

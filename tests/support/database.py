@@ -1,4 +1,4 @@
-"""Migrated SQLite databases for tests in this process: the real schema, created once and copied."""
+"""Migrated SQLite databases for tests in this process, created once and copied."""
 
 from __future__ import annotations
 
