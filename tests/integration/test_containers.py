@@ -65,3 +65,14 @@ def test_a_container_that_has_ended_says_what_it_printed(network: Network, tmp_p
     container.wait(60)
     with pytest.raises(AssertionError, match="the end"):
         container.execute("true")
+
+
+def test_the_machine_keeps_its_hardware_address(network: Network, tmp_path: Path) -> None:
+    """Otherwise what containers send to it is lost for a while when another one begins or ends."""
+    container = Container(plan(network.new_address(), []), network, tmp_path, PROGRAM)
+    try:
+        look_up = "(exec 3<>/dev/tcp/172.18.0.1/9) 2>/dev/null; ip neigh show 172.18.0.1"
+        found = container.execute("bash", "-c", look_up)
+        assert "lladdr 02:42:ac:12:00:01" in found.stdout, found
+    finally:
+        container.kill()

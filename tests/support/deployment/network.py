@@ -31,7 +31,9 @@ class Network:
         self._proxies: list[TcpProxy] = []
         try:
             for command in (
-                f"link add {_BRIDGE} type bridge",
+                # Without a hardware address, it has that of one of its devices, and another one
+                # whenever these change: what containers send then goes to the former one.
+                f"link add {_BRIDGE} address {_hardware(str(_ADDRESSES[_MACHINE]))} type bridge",
                 f"address add {_ADDRESSES[_MACHINE]}/{_ADDRESSES.prefixlen} dev {_BRIDGE}",
                 f"link set {_BRIDGE} up",
             ):
@@ -58,13 +60,12 @@ class Network:
         """
         *_, high, low = address.split(".")
         outside, machine = f"veth{high}.{low}", self._machine.network
-        # The hardware address follows from the other one, as that of a container does.
-        hardware = "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
         return [
             # The kernel removes the device of a container some time after the end of the container.
             f"nsenter --net={machine} ip link delete {outside} 2>/dev/null || true",
             "ip link set lo up",
-            f"ip link add eth0 address {hardware} type veth peer name {outside} netns {machine}",
+            f"ip link add eth0 address {_hardware(address)} type veth "
+            f"peer name {outside} netns {machine}",
             f"nsenter --net={machine} ip link set {outside} master {_BRIDGE} up",
             f"ip address add {address}/{_ADDRESSES.prefixlen} dev eth0",
             "ip link set eth0 up",
@@ -103,3 +104,8 @@ class Network:
         for proxy in self._proxies:
             proxy.close()
         self._machine.close()
+
+
+def _hardware(address: str) -> str:
+    """The hardware address that follows from another one, as that of a container does."""
+    return "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
