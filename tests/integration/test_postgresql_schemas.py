@@ -200,6 +200,39 @@ def test_any_name_of_a_schema(made: Made, seal: Seal, name: str) -> None:
     assert not made.migrate()
 
 
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("DELETE FROM alembic_version", "no row in its table alembic_version: restore it"),
+        ("INSERT INTO alembic_version VALUES ('0001')", r"several revisions \(.*\), and must have"),
+    ],
+    ids=["none", "several"],
+)
+def test_tables_without_exactly_one_revision_are_refused(
+    made: Made, seal: Seal, statement: str, message: str
+) -> None:
+    made.migrate()
+    made.run(statement)
+    with pytest.raises(ConfigurationError, match=message):
+        made.migrate()
+    with (
+        closing(database_at(made.url).open_store(seal=seal)) as store,
+        pytest.raises(StoreError, match=message),
+    ):
+        store.check()
+
+
+def test_temporary_tables_of_other_sessions_have_no_effect(
+    made: Made, seal: Seal, postgresql: Postgresql
+) -> None:
+    made.migrate()
+    with postgresql.connect(made.name) as other:
+        for name in (*metadata.tables, "alembic_version"):
+            other.execute(f"CREATE TEMPORARY TABLE {name} (LIKE public.{name})".encode())
+        assert not made.migrate()
+        works(made, seal)
+
+
 def test_a_search_path_in_the_url_is_corrected_there(made: Made) -> None:
     made.migrate()
     made.run("CREATE SCHEMA other")

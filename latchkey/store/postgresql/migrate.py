@@ -84,7 +84,7 @@ def migrate(conninfo: str) -> MigrationReport:
         with preparing(conninfo) as connection:
             _require_utf8(connection)
             home, revisions = home_of(connection), revisions_of(connection)
-            if home is not None and max(revisions, default="") > newest_revision():
+            if home is not None and (len(revisions) != 1 or revisions[0] > newest_revision()):
                 raise ConfigurationError(other_revision(revisions))
         since = None
         if revisions != [newest_revision()]:

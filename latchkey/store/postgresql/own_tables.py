@@ -18,7 +18,8 @@ from latchkey.store.revisions import newest_revision
 _HOMES = b"""
     WITH home AS (
         SELECT relnamespace AS schema FROM pg_class
-        WHERE relkind = 'r' AND relname IN ('alembic_version', 'credential', 'invalidation')
+        WHERE relkind = 'r' AND relpersistence <> 't'
+        AND relname IN ('alembic_version', 'credential', 'invalidation')
         GROUP BY relnamespace HAVING count(*) = 3
     )
     SELECT ARRAY(
@@ -71,12 +72,18 @@ def require_current(connection: psycopg.Connection[TupleRow]) -> None:
 
 
 def other_revision(found: list[str]) -> str:
-    """The message for a database whose recorded revisions are not those of this version."""
+    """The message for a database whose recorded revisions are not the one of this version."""
+    shown, own = ", ".join(found), newest_revision()
     if not found:
         return (
-            "the database has no tables of Latchkey: restore it, or correct LATCHKEY_DATABASE_URL"
+            "the database has no tables of Latchkey, or no row in its table alembic_version: "
+            "restore it, or correct LATCHKEY_DATABASE_URL"
         )
-    shown, own = ", ".join(found), newest_revision()
+    if len(found) > 1:
+        return (
+            f"the table alembic_version of the database has several revisions ({shown}), and must "
+            "have one: restore the database"
+        )
     what = "start the service, which migrates it" if shown < own else "install the newer version"
     return f"the database has the revision {shown}, and this version needs {own}: {what}"
 
