@@ -16,7 +16,7 @@ BoxStatus = Literal["live", "cut off", "stopped"]
 class BoxState:
     """A box, and how far it is behind.
 
-    ``behind`` is how many rows of the log of invalidations it has not confirmed, 10,000 for more.
+    ``behind`` is how many rows of the log of invalidations it has not confirmed, 10,000 at most.
     ``lag`` is the number of seconds since it last confirmed, or 0 if it is not behind. It has been
     behind for at most this time. ``lease_left`` is how many seconds it may still use its cache
     without another confirmation. All are 0 for a box that is not live: no change waits for it. The

@@ -23,8 +23,9 @@ class NoBoxes(LatchkeyError):
 def boxes_command(as_json: bool) -> None:
     """Show the boxes that share the database, on PostgreSQL.
 
-    Confirmed is the last change that a box has applied, and behind is the number of later ones. The
-    lease is the time for which the box may still use its cache without confirming again.
+    Confirmed is the last change that a box has applied. Behind is the number of later ones, 10,000
+    at most. The lease is the time for which the box may still use its cache without confirming
+    again.
     """
     database = database_of(instance_settings())
     database.require()
