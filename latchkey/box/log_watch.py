@@ -37,9 +37,9 @@ class LogWatch:
         self._clock = clock
         self._wakeups: Wakeups | None = None
         self._listen_at = 0
-        # What was said already.
-        self._is_deaf = False
-        self._is_unnotified = False
+        # Warnings that were logged already.
+        self._has_reported_failure = False
+        self._has_reported_silence = False
 
     def begin(self, poll: Callable[[], None]) -> None:
         """Call ``poll`` once, in the first worker that starts: it registers the box."""
@@ -55,7 +55,7 @@ class LogWatch:
                 except Exception as error:
                     # No exception may end the thread: the box would lose its lease.
                     log.exception("the log of invalidations is not watched for a moment")
-                    self._say_deaf(StoreError(f"unexpected fault: {type(error).__name__}"))
+                    self._report_failure(StoreError(f"unexpected fault: {type(error).__name__}"))
                     stopping.wait(INTERVAL / _SECOND)
         finally:
             self._stop_listening()
@@ -76,7 +76,7 @@ class LogWatch:
         try:
             return self._wakeups.wait(seconds)
         except StoreError as error:
-            self._say_deaf(error)
+            self._report_failure(error)
             return False
 
     def _listen(self) -> None:
@@ -87,25 +87,25 @@ class LogWatch:
         try:
             self._wakeups = self._boxes.open_wakeups()
             # The start has warned about a pooler.
-            is_explained = self._wakeups is not None or self._boxes.is_pooled()
+            is_expected = self._wakeups is not None or self._boxes.is_pooled()
         except StoreError as error:
-            self._say_deaf(error)
+            self._report_failure(error)
             return
-        self._is_deaf = False
+        self._has_reported_failure = False
         if self._wakeups is None:
             self._listen_at = self._clock() + _RETRY_IN_VAIN
-        if not is_explained and not self._is_unnotified:
-            self._is_unnotified = True
+        if not is_expected and not self._has_reported_silence:
+            self._has_reported_silence = True
             log.warning(
                 "notifications of the database do not arrive, probably because of a connection "
                 "pooler: changes of other boxes are found by polling only, every 200 ms; to avoid "
                 "that, name PostgreSQL itself in LATCHKEY_DATABASE_URL"
             )
 
-    def _say_deaf(self, error: StoreError) -> None:
+    def _report_failure(self, error: StoreError) -> None:
         self._stop_listening()
-        if not self._is_deaf:
-            self._is_deaf = True
+        if not self._has_reported_failure:
+            self._has_reported_failure = True
             log.warning("changes are found by polling until listening succeeds: %s", error.detail)
 
     def _stop_listening(self) -> None:

@@ -159,10 +159,10 @@ def test_it_polls_while_listening_fails(
     assert caplog.text.count("changes are found by polling") == 1
 
 
-def test_it_polls_while_a_pooler_cannot_be_asked_about(
+def test_it_continues_to_poll_if_the_search_for_a_pooler_fails(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The database is lost just after it was found that no notifications arrive."""
+    """The database is lost just after no notification arrived."""
     monkeypatch.setattr(module, "_RETRY", 0)
     caplog.set_level(logging.WARNING, "latchkey")
 
@@ -180,7 +180,7 @@ def test_it_polls_while_a_pooler_cannot_be_asked_about(
 
 
 @pytest.mark.parametrize("is_pooled", [False, True])
-def test_without_notifications_it_says_once_what_the_start_did_not_know(
+def test_missing_notifications_are_reported_once_unless_the_start_did(
     watch: Watch,
     is_pooled: bool,
     monkeypatch: pytest.MonkeyPatch,
