@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -19,7 +20,7 @@ from latchkey.store.postgresql.upgrade import upgrade
 from latchkey.store.protocols import NewBox
 from latchkey.store.revisions import MIGRATIONS, newest_revision
 from latchkey.store.tables import metadata
-from tests.support.postgresql import Postgresql
+from tests.support.postgresql import USER, Postgresql
 from tests.support.store.new_credentials import NOW
 from tests.support.store.tallies import SEGMENT, tally
 
@@ -33,6 +34,7 @@ INDEXES = """
     SELECT regexp_replace(indexdef, '\\((\\w+)\\)::text', '\\1', 'g')
     FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname
 """
+OWNER, LOGIN = "latchkey_owner", "latchkey_login"
 # Only the migrations have these, since each kind of database has expressions of its own.
 BY_EXPRESSION = ["ix_audit_successor", "ix_credential_name"]
 
@@ -48,6 +50,16 @@ def empty(postgresql: Postgresql) -> Iterator[str]:
 def engine_of(postgresql: Postgresql, database: str) -> Engine:
     """An engine that keeps no connection."""
     return create_engine(postgresql.url(database), poolclass=NullPool)
+
+
+def make_former(engine: Engine) -> None:
+    """Create the tables of an earlier version."""
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0012")
 
 
 def schema(postgresql: Postgresql, database: str) -> set[tuple[object, ...]]:
@@ -71,12 +83,7 @@ def test_a_database_of_an_earlier_version_keeps_its_keys_and_counts_their_refusa
     postgresql: Postgresql, empty: str
 ) -> None:
     """Of a version without the table of the refusals by limits."""
-    config = Config()
-    config.set_main_option("script_location", MIGRATIONS)
-    config.set_main_option("path_separator", "os")
-    with engine_of(postgresql, empty).begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0012")
+    make_former(engine_of(postgresql, empty))
     postgresql.execute(
         "INSERT INTO credential (api_key, secret_hash, derivation_id, account_id, mode, name, "
         "scopes, created_at) SELECT 'ak_live_0000000000000000000001', sha256(''), "
@@ -104,3 +111,42 @@ def test_of_boxes_that_start_at_once_one_migrates_and_the_others_change_nothing(
         store.boxes.register(NewBox("1", "box", "1", newest_revision(), (), 1, 60_000, 0, NOW))
         assert upgrade(location_of(postgresql_url).conninfo(), "SELECT 1", "public") is None
         assert [box.id for box in store.boxes.live()] == ["1"]
+
+
+@pytest.fixture
+def login(postgresql: Postgresql, empty: str) -> Iterator[str]:
+    """A role that acts as another one, the owner of the database."""
+    for statement in (
+        f"CREATE ROLE {OWNER}",
+        f"CREATE ROLE {LOGIN} LOGIN IN ROLE {OWNER}",
+        f"ALTER ROLE {LOGIN} SET role = '{OWNER}'",
+        f"ALTER DATABASE {empty} OWNER TO {OWNER}",
+    ):
+        postgresql.execute(statement)
+    postgresql.execute(f"GRANT ALL ON SCHEMA public TO {OWNER}", database=empty)
+    yield LOGIN
+    postgresql.execute(f"DROP OWNED BY {OWNER} CASCADE", database=empty)
+    postgresql.execute(f"ALTER DATABASE {empty} OWNER TO {USER}")
+    postgresql.execute(f"DROP ROLE {LOGIN}, {OWNER}")
+
+
+@pytest.mark.parametrize("may_end", [True, False], ids=["permitted", "not permitted"])
+def test_a_migration_ends_earlier_connections_of_its_role_if_that_is_permitted(
+    postgresql: Postgresql, empty: str, login: str, may_end: bool
+) -> None:
+    make_former(create_engine(postgresql.url(empty, user=login), poolclass=NullPool))
+    if not may_end:
+        revoked = "REVOKE ALL ON FUNCTION pg_terminate_backend FROM PUBLIC"
+        postgresql.execute(revoked, database=empty)
+    conninfo = location_of(postgresql.url(empty, user=login)).conninfo()
+    with (
+        closing(psycopg.connect(conninfo, autocommit=True)) as former,
+        closing(postgresql.connect(empty)) as other_role,
+    ):
+        assert not migrate(conninfo).created
+        if may_end:
+            with pytest.raises(psycopg.OperationalError):
+                former.execute("SELECT 1")
+        else:
+            former.execute("SELECT 1")
+        other_role.execute("SELECT 1")

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -45,7 +46,7 @@ _LOCK = (
 # continues. Processes that wait for the advisory lock are of this version.
 _END_FORMER = f"""
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity AS activity
-    WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+    WHERE datname = current_database() AND usename = session_user AND pid <> pg_backend_pid()
     AND application_name = current_setting('application_name') AND backend_start < %s
     AND NOT EXISTS (
         SELECT FROM pg_locks WHERE pg_locks.pid = activity.pid AND locktype = 'advisory'
@@ -94,7 +95,7 @@ def migrate(conninfo: str) -> MigrationReport:
         created = not revisions
         with connected(conninfo) as connection:
             if since is not None and not is_pooled(connection):
-                connection.execute(_END_FORMER, (since,))
+                _end_former(connection, since)
             return MigrationReport(created, *_found(connection), _warnings(connection))
     except psycopg.Error as error:
         raise ConfigurationError(reason_of(error)) from None
@@ -125,6 +126,17 @@ def preparing(conninfo: str) -> Iterator[psycopg.Connection[TupleRow]]:
             yield connection
         finally:
             connection.rollback()
+
+
+def _end_former(connection: psycopg.Connection[TupleRow], since: datetime) -> None:
+    """End the connections of this role that were opened before a time, if that is permitted.
+
+    Otherwise, and for other roles, the upkeep of the processes finds the new revision.
+    """
+    with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+        # A setting of the role may have changed to another one, whose sessions they are not.
+        connection.execute(b"SET LOCAL ROLE NONE")
+        connection.execute(_END_FORMER, (since,))
 
 
 def _require_utf8(connection: psycopg.Connection[TupleRow]) -> None:
