@@ -125,14 +125,15 @@ invalidation = Table(
 
 # The boxes that share the database, with the last row of the log of invalidations that each has
 # applied. No rows in SQLite, which only one box can use. ``derivation_ids`` are separated by
-# spaces; ``seen_at`` is by the clock of the database.
+# spaces; ``seen_at`` is by the clock of the database. Databases have the column ``schema``, which
+# is the revision of the tables.
 box = Table(
     "box",
     metadata,
     Column("id", String(32), primary_key=True),
     Column("name", String(100), nullable=False),
     Column("version", String(40), nullable=False),
-    Column("revision", String(16), nullable=False),
+    Column("schema", String(16), key="revision", nullable=False),
     Column("derivation_ids", String, nullable=False),
     Column("workers", Integer, nullable=False),
     Column("lease_ms", BigInteger, nullable=False),

@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("name", sa.String(100), nullable=False),
         sa.Column("version", sa.String(40), nullable=False),
-        sa.Column("revision", sa.String(16), nullable=False),
+        sa.Column("schema", sa.String(16), nullable=False),
         sa.Column("derivation_ids", sa.String, nullable=False),
         sa.Column("workers", sa.Integer, nullable=False),
         sa.Column("lease_ms", sa.BigInteger, nullable=False),
