@@ -287,7 +287,10 @@ def empty_with_a_log(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (newer, "not a database of this version: Can't locate revision identified by '9999'"),
+        (
+            newer,
+            "Can't locate revision identified by '9999'; install the version that has migrated",
+        ),
         (foreign, "table credential already exists"),
         (no_database, "file is not a database"),
         (damaged, "malformed"),

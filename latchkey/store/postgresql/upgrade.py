@@ -65,7 +65,9 @@ def upgrade(conninfo: str, lock: str, home: str | None) -> datetime | None:
             _compare_texts_by_codes(connection)
             return began
     except CommandError as error:
-        raise ConfigurationError(f"not a database of this version: {error}") from None
+        raise ConfigurationError(
+            f"not a database of this version: {error}; install the version that has migrated it"
+        ) from None
     except DBAPIError as error:
         raise ConfigurationError(reason_of(error.orig or error)) from None
 

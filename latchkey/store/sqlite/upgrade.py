@@ -38,7 +38,10 @@ def upgrade(path: Path, *, busy_timeout: float) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:
-        raise ConfigurationError(f"{path}: not a database of this version: {error}") from None
+        raise ConfigurationError(
+            f"{path}: not a database of this version: {error}; install the version that has "
+            "migrated it"
+        ) from None
     except DBAPIError as error:
         raise ConfigurationError(f"{path}: {error.orig}") from None
     finally:
