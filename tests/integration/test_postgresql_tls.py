@@ -148,10 +148,11 @@ def test_other_servers_are_refused(
     ids=["by default", "as the URL says"],
 )
 def test_a_lost_server_is_noticed(
-    server: Postgresql, root: str, parameters: dict[str, str], expected: tuple[int, ...]
+    server: Postgresql, name: str, root: str, parameters: dict[str, str], expected: tuple[int, ...]
 ) -> None:
     """The kernel probes idle connections, and limits how long sent data may stay unconfirmed."""
-    url = url_of(server, "postgres", sslmode="verify-full", sslrootcert=root, **parameters)
+    url = url_of(server, name, sslmode="verify-full", sslrootcert=root, **parameters)
+    database_at(url).prepare()
     with closing(Connector(location_of(url)).open(Waits(5))) as connection:
         with socket.socket(fileno=os.dup(connection.pgconn.socket)) as own:
             tcp = socket.IPPROTO_TCP
