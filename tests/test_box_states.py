@@ -109,7 +109,8 @@ def test_boxes_that_are_not_live_come_last(boxes: Boxes) -> None:
         ("a", "cut off"),
         ("b", "stopped"),
     ]
-    assert [state.behind > 0 for state in states] == [True, False, False]
+    assert [state.behind for state in states] == [len(boxes.rows), None, None]
+    assert [state.json_fields["lag_seconds"] for state in states[1:]] == [None, None]
 
 
 def test_a_state_in_json_has_times_in_seconds(boxes: Boxes) -> None:

@@ -18,14 +18,15 @@ class BoxState:
 
     ``behind`` is how many rows of the log of invalidations it has not confirmed, 10,000 at most.
     ``lag`` is the number of seconds since it last confirmed, or 0 if it is not behind. It has been
-    behind for at most this time. ``lease_left`` is how many seconds it may still use its cache
-    without another confirmation. All are 0 for a box that is not live: no change waits for it. The
-    times are by the clock of the database, since the clocks of boxes may differ.
+    behind for at most this time. Both are None for a box that is not live: no change waits for it,
+    and it registers anew before it uses its cache. ``lease_left`` is how many seconds it may still
+    use its cache without another confirmation. The times are by the clock of the database, since
+    the clocks of boxes may differ.
     """
 
     box: Box
-    behind: int
-    lag: float
+    behind: int | None
+    lag: float | None
     lease_left: float
 
     @property
@@ -71,7 +72,7 @@ def states_of(boxes: BoxStore) -> list[BoxState]:
         if box.stopped_at is not None and not box.confirmed and box.name in live:
             continue
         if not box.live:
-            states.append(BoxState(box, 0, 0.0, 0.0))
+            states.append(BoxState(box, None, None, 0.0))
             continue
         behind = later[box.confirmed]
         lag = box.unseen_ms / 1000 if behind else 0.0

@@ -24,8 +24,8 @@ def boxes_command(as_json: bool) -> None:
     """Show the boxes that share the database, on PostgreSQL.
 
     Confirmed is the last change that a box has applied. Behind is the number of later ones, 10,000
-    at most. The lease is the time for which the box may still use its cache without confirming
-    again.
+    at most; it is empty for a box that is not live. The lease is the time for which the box may
+    still use its cache without confirming again.
     """
     database = database_of(instance_settings())
     database.require()
@@ -49,6 +49,7 @@ def _cells(state: BoxState) -> list[str]:
     box = state.box
     return [
         *(box.name, state.status, box.version, str(box.workers), str(box.confirmed)),
-        *(str(state.behind), f"{box.unseen_ms / 1000:.1f} s ago", f"{state.lease_left:.1f} s"),
+        "" if state.behind is None else str(state.behind),
+        *(f"{box.unseen_ms / 1000:.1f} s ago", f"{state.lease_left:.1f} s"),
         box.id,
     ]
