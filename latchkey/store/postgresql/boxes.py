@@ -22,7 +22,6 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    text,
     true,
     update,
 )
@@ -33,7 +32,7 @@ from latchkey.errors import StoreError
 from latchkey.store.postgresql.connecting import BoundedConnection
 from latchkey.store.postgresql.connections import CHANNEL, PostgresqlConnections, driver_of
 from latchkey.store.postgresql.errors import reason_of, translated
-from latchkey.store.postgresql.own_tables import other_revision
+from latchkey.store.postgresql.own_tables import other_revision, recorded_revisions
 from latchkey.store.protocols.boxes import Box, BoxStore, Confirmation, NewBox, Wakeups
 from latchkey.store.revisions import newest_revision
 from latchkey.store.tables import box as boxes
@@ -95,8 +94,7 @@ class PostgresqlBoxStore:
             if replaces:
                 connection.execute(_boxes_with(replaces).values(live=False))
             connection.execute(insert(boxes).values(**values, live=True, seen_at=_NOW))
-            found = connection.execute(text("SELECT version_num FROM alembic_version"))
-            revisions = list(found.scalars())
+            revisions = recorded_revisions(driver_of(connection))
             if revisions != [newest_revision()]:
                 raise StoreError(other_revision(revisions))
 
