@@ -76,7 +76,7 @@ def limited_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimitedBox
 @pytest.fixture
 def filled_buckets(limited_box: LimitedBox) -> None:
     """Fill all buckets: the rows belong to no test."""
-    limited_box.clock.now += 10**14
+    limited_box.fill_buckets()
 
 
 @pytest.fixture

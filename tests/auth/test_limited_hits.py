@@ -84,7 +84,7 @@ def test_the_check_takes_as_the_plan_does(
     taken: list[tuple[str, int]],
 ) -> None:
     plan = plan_of(limits, split, default)
-    box.clock.now += 10**14
+    box.fill_buckets()
     box.worker.authenticator.shared.limits = tables = new_tables(box.clock)
     twin = new_tables(box.clock)
     box.limit(plan)
@@ -132,7 +132,7 @@ class Side:
 
     def limit(self, plan: LimitPlan, conditions: Conditions) -> None:
         # Buckets are full, and nothing is granted: the rows are used again.
-        self.box.clock.now += 10**14
+        self.box.fill_buckets()
         for row in range(1, 5):
             epoch = self.box.tables.quotas.state(row).epoch_tag + 1
             self.box.tables.quotas.publish(row, epoch, 3, 0, FOREVER)

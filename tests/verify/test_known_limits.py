@@ -80,7 +80,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimitedBox]:
 
 @pytest.fixture
 def known(box: LimitedBox) -> Known:
-    box.clock.now += 10**14
+    box.fill_buckets()
     box.limit(PLAN)
     return Known(box)
 
